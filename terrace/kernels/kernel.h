@@ -1,0 +1,70 @@
+// What a kernel is: a function of views, a worker index and the number of workers. It never allocates.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "terrace/core/tensor.h"
+
+namespace terrace {
+
+/// Everything a kernel is given. All workers of a step get the same arguments but `worker`, and split the work
+/// among themselves along parallel axes; bits of the result never depend on `workers`.
+struct KernelArgs {
+  const TensorView* in = nullptr;
+  const TensorView* out = nullptr;
+  const i64* ints = nullptr;       ///< Attrs::ints
+  const double* floats = nullptr;  ///< Attrs::floats
+  i64 sym[2] = {0, 0};             ///< actual values of Attrs::symbols
+  std::byte* scratch = nullptr;    ///< 64-byte aligned, shared by all workers of the step
+  u64 scratch_bytes = 0;
+  int worker = 0;
+  int workers = 1;
+};
+using KernelFn = void (*)(const KernelArgs&);
+
+/// Instruction sets, worst to best. `reference` is the oracle's, never chosen for speed.
+enum class Isa : std::uint8_t { reference, portable, avx2, avx512 };
+std::string_view name_of(Isa isa);
+bool parse(std::string_view text, Isa& out);
+/// The best that this processor and its operating system support.
+Isa best_isa();
+
+struct Format {
+  DType dtype = DType::f32;
+  Layout layout = Layout::dense;
+  bool operator==(const Format&) const = default;
+};
+
+struct Kernel {
+  std::string op;               ///< OpDef::name
+  std::vector<Format> formats;  ///< of inputs, then outputs; empty: any
+  Isa isa = Isa::reference;
+  KernelFn fn = nullptr;
+  /// "linear.q4_1.q8a.avx2": op, the formats that distinguish it, isa. Machine files name rates by it.
+  std::string name;
+};
+
+/// Filled by explicit register_* calls; there is no static registration.
+class KernelTable {
+ public:
+  void add(Kernel k);
+  /// The best kernel not above `isa` for these formats; null if there is none (the reference is not considered
+  /// unless `isa` is Isa::reference).
+  const Kernel* find(std::string_view op, const std::vector<Format>& formats, Isa isa) const;
+  const Kernel* find_by_name(std::string_view name) const;
+  const std::vector<Kernel>& all() const { return kernels_; }
+
+ private:
+  std::vector<Kernel> kernels_;
+};
+
+void register_reference(KernelTable& table);
+void register_portable(KernelTable& table);
+void register_avx2(KernelTable& table);
+void register_avx512(KernelTable& table);
+/// Reference, portable, and what the processor supports up to `isa`.
+KernelTable cpu_kernels(Isa isa);
+
+}  // namespace terrace
