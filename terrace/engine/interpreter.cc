@@ -15,7 +15,8 @@ const Kernel& reference_kernel(const Graph& graph, const KernelTable& kernels, c
   for (ValueId v : node.inputs) formats.push_back({graph.value(v).spec.dtype, graph.value(v).spec.layout});
   for (ValueId v : node.outputs) formats.push_back({graph.value(v).spec.dtype, graph.value(v).spec.layout});
   const Kernel* k = kernels.find(node.op->name, formats, Isa::reference);
-  if (k == nullptr) throw Error(ErrorKind::usage, "no reference kernel computes this node", graph.value(node.outputs[0]).name);
+  if (k == nullptr)
+    throw Error(ErrorKind::usage, "no reference kernel computes this node", graph.value(node.outputs[0]).name);
   return *k;
 }
 
@@ -29,7 +30,9 @@ Interpreter::Interpreter(const Graph& graph, const KernelTable& kernels,
     if (value.kind != ValueKind::weight) continue;
     storage_[v] = weights(v);
     if (storage_[v].size() != value.spec.bytes({}).count)
-      throw Error(ErrorKind::usage, fmt::format("{} bytes for a weight of {}", storage_[v].size(), value.spec.bytes({}).count), value.name);
+      throw Error(ErrorKind::usage,
+                  fmt::format("{} bytes for a weight of {}", storage_[v].size(), value.spec.bytes({}).count),
+                  value.name);
   }
   for (const Node& node : graph.nodes()) reference_kernel(graph, kernels, node);
   reset_state();
@@ -37,7 +40,8 @@ Interpreter::Interpreter(const Graph& graph, const KernelTable& kernels,
 
 void Interpreter::reset_state() {
   for (ValueId v = 0; v < graph_.values().size(); ++v)
-    if (graph_.value(v).kind == ValueKind::state) storage_[v].assign(graph_.value(v).spec.bytes({}).count, std::byte{0});
+    if (graph_.value(v).kind == ValueKind::state)
+      storage_[v].assign(graph_.value(v).spec.bytes({}).count, std::byte{0});
 }
 
 void Interpreter::run(const Bindings& bindings) {

@@ -1,8 +1,8 @@
 #include "terrace/machine/cost.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 
 #include "terrace/core/error.h"
 
@@ -51,7 +51,7 @@ Bracket find_rate(const Machine& m, const Unit& unit, const Work& w) {
 
 double log_position(double x, double lo, double hi) { return std::log(x / lo) / std::log(hi / lo); }
 
-/// Rate at `block` among the entries of one depth; log-linear in the block, flat outside the table.
+/// Rate at `block` among the entries of one depth; between two, rate and block both in the logarithm; flat outside.
 double rate_at_depth(const Link& link, int depth, double block) {
   const LinkRate *below = nullptr, *above = nullptr;
   for (const LinkRate& r : link.rates) {
@@ -62,9 +62,9 @@ double rate_at_depth(const Link& link, int depth, double block) {
   }
   if (!below) return above->rate.value;
   if (!above || below->block == above->block) return below->rate.value;
-  const double at =
-      log_position(block, static_cast<double>(below->block.count), static_cast<double>(above->block.count));
-  return below->rate.value + at * (above->rate.value - below->rate.value);
+  const auto lo = static_cast<double>(below->block.count), hi = static_cast<double>(above->block.count);
+  // Geometric: as long as a larger block takes longer in the table, it does in between.
+  return below->rate.value * std::pow(above->rate.value / below->rate.value, log_position(block, lo, hi));
 }
 
 std::optional<double> energy(double bytes, const std::optional<double>& pj_per_bit) {

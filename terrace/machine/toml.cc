@@ -1,11 +1,11 @@
 // The machine file: what may stand in it, and what must hold between its parts.
 #include "terrace/machine/toml.h"
 
-#include <algorithm>
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
 
 #include "terrace/core/error.h"
 #include "terrace/machine/toml_read.h"
@@ -70,7 +70,8 @@ Tier read_tier(TableReader& t, const Machine& m) {
   tier.read_Bps_by_threads = t.numbers("read_Bps_by_threads", kMaxThreads);
   tier.latency = t.duration("latency");
   tier.granule = Bytes{t.optional_count("granule_bytes", u64{1} << 30).value_or(tier.persistent ? 4096 : 64)};
-  if (const u64 g = tier.granule.count; (g & (g - 1)) != 0) t.fail("must be a power of two", "64, 512, 4096", "granule_bytes");
+  if (const u64 g = tier.granule.count; (g & (g - 1)) != 0)
+    t.fail("must be a power of two", "64, 512, 4096", "granule_bytes");
   if (auto e = t.table("energy")) {
     tier.energy.read_pj_per_bit = e->optional_number("read_pj_per_bit");
     tier.energy.write_pj_per_bit = e->optional_number("write_pj_per_bit");
@@ -98,7 +99,8 @@ Link read_link(TableReader& t, const Machine& m) {
                   BytesPerSecond{r.number("Bps")}};
     r.finish();
     for (const LinkRate& o : l.rates)
-      if (o.block == rate.block && o.depth == rate.depth) r.fail("stands twice", "one entry a block and depth", "depth");
+      if (o.block == rate.block && o.depth == rate.depth)
+        r.fail("stands twice", "one entry a block and depth", "depth");
     l.rates.push_back(rate);
   }
   l.source = read_source(t, m);
@@ -117,7 +119,8 @@ UnitRate read_rate(TableReader& t, const Unit& u) {
   r.pj_per_op = t.optional_number("pj_per_op");
   t.finish();
   for (const UnitRate& o : u.rates)
-    if (o.kernel == r.kernel && o.threads == r.threads) t.fail("stands twice", "one rate a kernel and threads", "kernel");
+    if (o.kernel == r.kernel && o.threads == r.threads)
+      t.fail("stands twice", "one rate a kernel and threads", "kernel");
   return r;
 }
 
@@ -169,7 +172,8 @@ std::string read_text(const std::string& path) {
   struct stat st {};
   if (fd < 0 || ::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     if (fd >= 0) ::close(fd);
-    throw Error(ErrorKind::usage, "cannot open the machine file", path, "give a .toml file or the name of a shipped machine");
+    throw Error(ErrorKind::usage, "cannot open the machine file", path,
+                "give a .toml file or the name of a shipped machine");
   }
   std::string text;
   text.resize(std::min<u64>(static_cast<u64>(st.st_size), kMaxFile + 1));

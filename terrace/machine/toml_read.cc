@@ -1,8 +1,8 @@
 #include "terrace/machine/toml_read.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <fmt/format.h>
 
 #include "terrace/core/error.h"
 
@@ -56,9 +56,12 @@ bool TableReader::flag(const char* key) {
 
 double TableReader::checked(const toml::node& n, const char* key) const {
   double v = 0;
-  if (const auto* i = n.as_integer()) v = static_cast<double>(i->get());
-  else if (const auto* f = n.as_floating_point()) v = f->get();
-  else fail("must be a number", "without quotes; units stand in the key's name", key);
+  if (const auto* i = n.as_integer())
+    v = static_cast<double>(i->get());
+  else if (const auto* f = n.as_floating_point())
+    v = f->get();
+  else
+    fail("must be a number", "without quotes; units stand in the key's name", key);
   if (!std::isfinite(v) || v <= 0) fail("must be finite and above zero", "leave the key out when it is unknown", key);
   if (v > 1e30 || v < 1e-30) fail("is no physical figure", "units stand in the key's name", key);
   return v;

@@ -29,10 +29,10 @@ class TableReader {
   TableReader(const toml::table& table, std::string name, std::string origin)
       : table_(table), name_(std::move(name)), origin_(std::move(origin)) {}
 
-  std::string text(const char* key);                 ///< required, at most 4096 characters, not empty
+  std::string text(const char* key);  ///< required, at most 4096 characters, not empty
   std::string text_or(const char* key, std::string fallback);
   std::string one_of(const char* key, std::initializer_list<std::string_view> values, const char* fallback = nullptr);
-  bool flag(const char* key);                        ///< false when absent
+  bool flag(const char* key);  ///< false when absent
   /// Finite and > 0 and at most `max`.
   double number(const char* key);
   std::optional<double> optional_number(const char* key);

@@ -1,6 +1,6 @@
 // The inverse of parse: numbers are printed so that they read back to the same bits.
-#include <cmath>
 #include <fmt/format.h>
+#include <cmath>
 #include <iterator>
 
 #include "terrace/machine/toml.h"
@@ -10,13 +10,16 @@ namespace {
 
 using Out = std::back_insert_iterator<std::string>;
 
-std::string quoted(std::string_view s) {
+std::string toml_string(std::string_view s) {
   std::string q = "\"";
   for (char c : s) {
     const auto u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') (q += '\\') += c;
-    else if (u < 0x20 || u == 0x7f) q += fmt::format("\\u{:04X}", u);
-    else q += c;
+    if (c == '"' || c == '\\')
+      (q += '\\') += c;
+    else if (u < 0x20 || u == 0x7f)
+      q += fmt::format("\\u{:04X}", u);
+    else
+      q += c;
   }
   return q += '"';
 }
@@ -25,7 +28,7 @@ std::string quoted(std::string_view s) {
 std::string num(double v) { return fmt::format("{}", v); }
 
 void put(Out out, const char* key, std::string_view text) {
-  if (!text.empty()) fmt::format_to(out, "{} = {}\n", key, quoted(text));
+  if (!text.empty()) fmt::format_to(out, "{} = {}\n", key, toml_string(text));
 }
 void put(Out out, const char* key, double v) {
   if (v > 0) fmt::format_to(out, "{} = {}\n", key, num(v));
@@ -101,7 +104,7 @@ std::string to_toml(const Machine& m) {
   put(out, "idle_w", m.idle_w);
   put(out, "tdp_w", m.tdp_w);
   for (const Source& s : m.sources) {
-    fmt::format_to(out, "\n[source.{}]\n", quoted(s.id));
+    fmt::format_to(out, "\n[source.{}]\n", toml_string(s.id));
     put(out, "cite", s.cite);
     put(out, "status", s.status);
   }

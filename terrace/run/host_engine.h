@@ -1,4 +1,5 @@
-// Really carries a plan out on this machine: a compute lane of threads, and an I/O lane that reads files past the page cache.
+// Really carries a plan out on this machine: a compute lane of threads, and an I/O lane that reads files past the page
+// cache.
 #pragma once
 
 #include <atomic>
@@ -16,6 +17,7 @@ enum class IoMode : std::uint8_t { automatic, uring, pread };
 
 struct HostOptions {
   IoMode io = IoMode::automatic;
+  bool direct = true;  ///< false: through the page cache, as where O_DIRECT is refused
   /// Looked at between steps; when set, run() throws Error(interrupted) and the engine's state is lost.
   const std::atomic<bool>* cancel = nullptr;
   /// Called while weights are brought in, by the thread that called run().
@@ -25,20 +27,20 @@ struct HostOptions {
   std::function<int(u64 request)> fault;
 };
 
-/// The plan must have passed `verify`; graph and plan must outlive the engine. run() and all else belong to one thread at
-/// a time: that thread is the first worker. Memory: one arena of whole huge pages, touched at construction.
+/// The plan must have passed `verify`; graph and plan must outlive the engine. run() and all else belong to one thread
+/// at a time: that thread is the first worker. Memory: one arena of whole huge pages, touched at construction.
 class HostEngine final : public Engine {
  public:
   /// Opens the plan's files. Error(bad_file) when one is missing or has another size than planned, Error(usage) for a
-  /// kernel that the table does not hold or a plan that this engine cannot carry out, Error(failure) when memory, threads
-  /// or the chosen kind of I/O cannot be had.
+  /// kernel that the table does not hold or a plan that this engine cannot carry out, Error(failure) when memory,
+  /// threads or the chosen kind of I/O cannot be had.
   HostEngine(const Graph& graph, const Plan& plan, const KernelTable& kernels, HostOptions options = {});
   ~HostEngine() override;
   HostEngine(const HostEngine&) = delete;
   HostEngine& operator=(const HostEngine&) = delete;
 
-  /// Error(usage), with nothing changed, for symbols outside the body's intervals, inputs that are missing or of another
-  /// size, ids outside their table, or when pinned weights have not been loaded.
+  /// Error(usage), with nothing changed, for symbols outside the body's intervals, inputs that are missing or of
+  /// another size, ids outside their table, or when pinned weights have not been loaded.
   const Trace& run(u32 body, const Bindings& bindings) override;
   void reset_state() override;
 

@@ -15,7 +15,8 @@ namespace terrace {
 class SimEngine final : public Engine {
  public:
   /// Graph, machine and plan must outlive the engine.
-  SimEngine(const Graph& graph, const Machine& machine, const Plan& plan, Provenance provenance = Provenance::simulated);
+  SimEngine(const Graph& graph, const Machine& machine, const Plan& plan,
+            Provenance provenance = Provenance::simulated);
   ~SimEngine() override;
 
   /// Error(usage) for symbols outside the body's intervals. Inputs are not looked at.

@@ -159,7 +159,9 @@ class GraphMaker {
 
  private:
   TensorSpec f32(i64 width) const { return {DType::f32, Layout::dense, {Dim::of(n_), Dim(width)}}; }
-  std::string name(const char* what) const { return "l" + std::to_string(layer_) + "." + what; }
+  std::string name(const char* what) {
+    return "l" + std::to_string(layer_) + "." + what + "." + std::to_string(names_++);
+  }
 
   TensorSpec matrix(i64 rows, i64 columns) {
     const std::pair<DType, Layout> formats[] = {{DType::f32, Layout::dense}, {DType::f16, Layout::dense},
@@ -268,7 +270,7 @@ class GraphMaker {
   GraphBuilder b_;
   Random r_;
   SymbolId n_ = 0, pos_ = 0;
-  i64 k_ = 0, n_max_ = 0, pos_max_ = 0, layer_ = 0;
+  i64 k_ = 0, n_max_ = 0, pos_max_ = 0, layer_ = 0, names_ = 0;
   ValueId x_ = kNone, table_ = kNone, angles_ = kNone, shared_ = kNone;
   bool has_state_ = false;
 };

@@ -1,7 +1,7 @@
 // The float kernels (x in f32) of every instruction set: one algorithm over an instruction set A and a weight format W.
 //
-// A lane is an element's place in its chunk of 32 (mod A::kLanes). W::decode makes a chunk of a weight's row float; it is
-// then multiplied with a few rows of x. Correct and even, not the fastest: a model whose weights are quantized takes
+// A lane is an element's place in its chunk of 32 (mod A::kLanes). W::decode makes a chunk of a weight's row float; it
+// is then multiplied with a few rows of x. Correct and even, not the fastest: a model whose weights are quantized takes
 // the block kernels.
 //
 // A and W come from anonymous namespaces, so that no code made here can be merged with another instruction set's.

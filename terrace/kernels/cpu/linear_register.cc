@@ -29,16 +29,14 @@ constexpr Format blocks(Layout layout) { return {DType::f32, layout}; }
 }  // namespace
 
 // One line a kernel; the functions of an instruction set have the same names in its namespace.
-#define TERRACE_LINEAR_ENTRIES(ns)                                            \
-  {                                                                           \
-    {kQ8a, blocks(Layout::q8_0), "q8a.q8_0", ns::linear_q8a_q8_0},            \
-        {kQ8a, blocks(Layout::q4_0), "q8a.q4_0", ns::linear_q8a_q4_0},        \
-        {kQ8a, blocks(Layout::q4_1), "q8a.q4_1", ns::linear_q8a_q4_1},        \
-        {kF32, kF32, "f32.f32", ns::linear_f32_f32},                          \
-        {kF32, kF16, "f32.f16", ns::linear_f32_f16},                          \
-        {kF32, blocks(Layout::q8_0), "f32.q8_0", ns::linear_f32_q8_0},        \
-        {kF32, blocks(Layout::q4_0), "f32.q4_0", ns::linear_f32_q4_0},        \
-        {kF32, blocks(Layout::q4_1), "f32.q4_1", ns::linear_f32_q4_1},        \
+#define TERRACE_LINEAR_ENTRIES(ns)                                                                                  \
+  {                                                                                                                 \
+    {kQ8a, blocks(Layout::q8_0), "q8a.q8_0", ns::linear_q8a_q8_0},                                                  \
+        {kQ8a, blocks(Layout::q4_0), "q8a.q4_0", ns::linear_q8a_q4_0},                                              \
+        {kQ8a, blocks(Layout::q4_1), "q8a.q4_1", ns::linear_q8a_q4_1}, {kF32, kF32, "f32.f32", ns::linear_f32_f32}, \
+        {kF32, kF16, "f32.f16", ns::linear_f32_f16}, {kF32, blocks(Layout::q8_0), "f32.q8_0", ns::linear_f32_q8_0}, \
+        {kF32, blocks(Layout::q4_0), "f32.q4_0", ns::linear_f32_q4_0},                                              \
+        {kF32, blocks(Layout::q4_1), "f32.q4_1", ns::linear_f32_q4_1},                                              \
   }
 
 void register_linear_portable(KernelTable& table) { add_all(table, Isa::portable, TERRACE_LINEAR_ENTRIES(portable)); }

@@ -17,7 +17,8 @@ static inline LinearPart linear_part(const KernelArgs& a) {
   const i64 n = a.in[0].dim[0], r = a.in[1].dim[0], workers = a.workers, worker = a.worker;
   const i64 groups = (r + 15) / 16;
   if (workers == 1) return {0, r, 0, n};
-  if (groups < 4 * workers && n > groups && n >= workers) return {0, r, n * worker / workers, n * (worker + 1) / workers};
+  if (groups < 4 * workers && n > groups && n >= workers)
+    return {0, r, n * worker / workers, n * (worker + 1) / workers};
   const i64 begin = groups * worker / workers * 16, end = groups * (worker + 1) / workers * 16;
   return {begin, end < r ? end : r, 0, n};
 }

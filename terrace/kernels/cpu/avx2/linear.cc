@@ -15,6 +15,8 @@ struct Avx2 {
 
   static F load(const float* p) { return _mm256_load_ps(p); }
   static void store(float* p, F v) { _mm256_store_ps(p, v); }
+  static I load(const unsigned char* p) { return _mm256_load_si256(reinterpret_cast<const I*>(p)); }
+  static void store(unsigned char* p, I v) { _mm256_store_si256(reinterpret_cast<I*>(p), v); }
   static F set(float v) { return _mm256_set1_ps(v); }
   static F add(F a, F b) { return _mm256_add_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
@@ -22,6 +24,7 @@ struct Avx2 {
   static F to_float(I v) { return _mm256_cvtepi32_ps(v); }
   static I zero() { return _mm256_setzero_si256(); }
   static I sub(I a, int b) { return _mm256_sub_epi32(a, _mm256_set1_epi32(b)); }
+  static void pin(I& v) { __asm__("" : "+x"(v)); }
   static I broadcast4(const unsigned char* p) {
     int v;
     __builtin_memcpy(&v, p, 4);
@@ -40,12 +43,14 @@ struct Avx2 {
   }
 };
 
-/// Dword j of the 16 bytes at rows[i] + offset goes to lane i of out[j].
-inline void transpose16(const unsigned char* const* rows, int offset, __m256i (&out)[4]) {
+/// Dword j of the 16 bytes at rows(i) + offset goes to lane i of out[j].
+template <class Rows>
+inline void transpose16(Rows rows, int offset, __m256i* out) {
   __m256i a[4];
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    const __m128i lo = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i] + offset));
-    const __m128i hi = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i + 4] + offset));
+    const __m128i lo = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows(i) + offset));
+    const __m128i hi = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows(i + 4) + offset));
     a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(lo), hi, 1);
   }
   const __m256i b0 = _mm256_unpacklo_epi32(a[0], a[1]), b1 = _mm256_unpackhi_epi32(a[0], a[1]);
@@ -68,30 +73,29 @@ inline int dword_at(const unsigned char* p) {
   return v;
 }
 
-inline __m256i load8(const void* p) { return _mm256_load_si256(static_cast<const __m256i*>(p)); }
-inline void store8(void* p, __m256i v) { _mm256_store_si256(static_cast<__m256i*>(p), v); }
-
 /// The eight rows' half scales at their blocks' beginnings.
-inline void unpack_scales(const unsigned char* const* r, float* d) {
-  const __m128i h = _mm_setr_epi16(half_at(r[0]), half_at(r[1]), half_at(r[2]), half_at(r[3]), half_at(r[4]), half_at(r[5]),
-                                   half_at(r[6]), half_at(r[7]));
-  _mm256_store_ps(d, _mm256_cvtph_ps(h));
+template <class Rows>
+inline __m256 unpack_scales(Rows r) {
+  return _mm256_cvtph_ps(_mm_setr_epi16(half_at(r(0)), half_at(r(1)), half_at(r(2)), half_at(r(3)), half_at(r(4)),
+                                        half_at(r(5)), half_at(r(6)), half_at(r(7))));
 }
 
-inline void unpack_nibbles(const unsigned char* const* rows, int offset, unsigned char (*q)[32]) {
+template <class Rows>
+inline void unpack_nibbles(Rows rows, int offset, __m256i* q) {
   const __m256i low = _mm256_set1_epi8(15);
   __m256i v[4];
   transpose16(rows, offset, v);
+#pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    store8(q[j], _mm256_and_si256(v[j], low));
-    store8(q[j + 4], _mm256_and_si256(_mm256_srli_epi16(v[j], 4), low));
+    q[j] = _mm256_and_si256(v[j], low);
+    q[j + 4] = _mm256_and_si256(_mm256_srli_epi16(v[j], 4), low);
   }
 }
 
 /// Nibbles times bytes: eight pairs of products (15 * 127 * 2 * 8 = 30480) fit in 16 bits, so these are widened last.
 struct Nibbles {
-  static __m256i add_dot(__m256i dot, const unsigned char* w, __m256i x) {
-    return _mm256_add_epi16(dot, _mm256_maddubs_epi16(load8(w), x));
+  static __m256i add_dot(__m256i dot, __m256i w, __m256i x) {
+    return _mm256_add_epi16(dot, _mm256_maddubs_epi16(w, x));
   }
   static __m256i finish_dot(__m256i dot) { return _mm256_madd_epi16(dot, _mm256_set1_epi16(1)); }
 };
@@ -99,23 +103,26 @@ struct Nibbles {
 struct Q4_0 : Nibbles {
   static constexpr int kBytes = 18, kBias = 8;
   static constexpr bool kHasMin = false;
-  static void unpack(const unsigned char* const* rows, unsigned char (*q)[32], float* d, float*) {
+  template <class Rows>
+  static void unpack(Rows rows, __m256i* q, __m256& d, __m256& m) {
     unpack_nibbles(rows, 2, q);
-    unpack_scales(rows, d);
+    d = m = unpack_scales(rows);
   }
 };
 
 struct Q4_1 : Nibbles {
   static constexpr int kBytes = 20, kBias = 0;
   static constexpr bool kHasMin = true;
-  static void unpack(const unsigned char* const* r, unsigned char (*q)[32], float* d, float* m) {
+  template <class Rows>
+  static void unpack(Rows r, __m256i* q, __m256& d, __m256& m) {
     unpack_nibbles(r, 4, q);
-    const __m256i dm = _mm256_setr_epi32(dword_at(r[0]), dword_at(r[1]), dword_at(r[2]), dword_at(r[3]), dword_at(r[4]),
-                                         dword_at(r[5]), dword_at(r[6]), dword_at(r[7]));
-    const __m256i both = _mm256_packus_epi32(_mm256_and_si256(dm, _mm256_set1_epi32(0xffff)), _mm256_srli_epi32(dm, 16));
+    const __m256i dm = _mm256_setr_epi32(dword_at(r(0)), dword_at(r(1)), dword_at(r(2)), dword_at(r(3)), dword_at(r(4)),
+                                         dword_at(r(5)), dword_at(r(6)), dword_at(r(7)));
+    const __m256i both =
+        _mm256_packus_epi32(_mm256_and_si256(dm, _mm256_set1_epi32(0xffff)), _mm256_srli_epi32(dm, 16));
     const __m256i order = _mm256_permute4x64_epi64(both, 0xd8);  // d of the eight rows, then m
-    _mm256_store_ps(d, _mm256_cvtph_ps(_mm256_castsi256_si128(order)));
-    _mm256_store_ps(m, _mm256_cvtph_ps(_mm256_extracti128_si256(order, 1)));
+    d = _mm256_cvtph_ps(_mm256_castsi256_si128(order));
+    m = _mm256_cvtph_ps(_mm256_extracti128_si256(order, 1));
   }
 };
 
@@ -123,17 +130,14 @@ struct Q4_1 : Nibbles {
 struct Q8_0 {
   static constexpr int kBytes = 34, kBias = 0;
   static constexpr bool kHasMin = false;
-  static void unpack(const unsigned char* const* rows, unsigned char (*q)[32], float* d, float*) {
-    __m256i v[4];
-    for (int half = 0; half < 2; ++half) {
-      transpose16(rows, 2 + 16 * half, v);
-      for (int j = 0; j < 4; ++j) store8(q[4 * half + j], v[j]);
-    }
-    unpack_scales(rows, d);
+  template <class Rows>
+  static void unpack(Rows rows, __m256i* q, __m256& d, __m256& m) {
+    transpose16(rows, 2, q);
+    transpose16(rows, 18, q + 4);
+    d = m = unpack_scales(rows);
   }
-  static __m256i add_dot(__m256i dot, const unsigned char* w, __m256i x) {
-    const __m256i v = load8(w);
-    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(v), _mm256_sign_epi8(x, v));
+  static __m256i add_dot(__m256i dot, __m256i w, __m256i x) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
     return _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   static __m256i finish_dot(__m256i dot) { return dot; }

@@ -1,0 +1,30 @@
+// Memory cgroups, version 1 and 2, as far as a budget needs them.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "terrace/core/units.h"
+
+namespace terrace::cli {
+
+struct Cgroup {
+  std::string folder;  ///< absolute path below /sys/fs/cgroup
+  int version = 2;
+};
+
+/// The memory cgroup this process is in; nothing if there is none that can be seen.
+std::optional<Cgroup> own_cgroup();
+/// True if nobody else is in it, so that its figures are this process's.
+bool is_alone_in(const Cgroup& g);
+/// A new child cgroup with this limit and no swap; nothing where that is not allowed (`why` says so).
+std::optional<Cgroup> make_cgroup(Bytes limit, std::string& why);
+/// Moves the calling process.
+bool join(const Cgroup& g);
+void remove(const Cgroup& g);
+/// Most bytes ever charged to it.
+std::optional<Bytes> peak_of(const Cgroup& g);
+/// Processes that the kernel killed in it for want of memory.
+u64 kills_in(const Cgroup& g);
+
+}  // namespace terrace::cli

@@ -1,0 +1,52 @@
+// rms_norm, softmax: a row at a time.
+#pragma once
+
+#include "terrace/kernels/cpu/body/math.h"
+#include "terrace/kernels/kernel.h"
+#include "terrace/kernels/rows.h"
+
+namespace terrace {
+namespace {
+
+inline void rms_norm_body(const KernelArgs& a) {
+  const i64 k = columns_of(a.in[0]);
+  const auto* weight = reinterpret_cast<const float*>(a.in[1].data);
+  const Range rows = share(rows_of(a.in[0]), 1, a.worker, a.workers);
+  for (i64 i = rows.begin; i < rows.end; ++i) {
+    const float* x = floats_at(a.in[0], i);
+    float* y = floats_at(a.out[0], i);
+    const float squares = sum_vectors(k, [&](i64 c) {
+      const F v = load_some(x + c, k - c, 0);
+      return V::mul(v, v);
+    });
+    const float mean = squares / static_cast<float>(k) + static_cast<float>(a.floats[0]);
+    const F scale = V::set(1.0f / __builtin_sqrtf(mean));
+    for (i64 c = 0; c < k; c += V::kLanes) {
+      const F v = V::mul(load_some(x + c, k - c, 0), scale);
+      store_some(y + c, k - c, V::mul(v, load_some(weight + c, k - c, 0)));
+    }
+  }
+}
+
+inline void softmax_body(const KernelArgs& a) {
+  const float infinity = __builtin_inff();
+  const i64 k = columns_of(a.in[0]);
+  const Range rows = share(rows_of(a.in[0]), 1, a.worker, a.workers);
+  for (i64 i = rows.begin; i < rows.end; ++i) {
+    const float* x = floats_at(a.in[0], i);
+    float* y = floats_at(a.out[0], i);
+    F m = V::set(-infinity);
+    for (i64 c = 0; c < k; c += V::kLanes) m = V::max(load_some(x + c, k - c, -infinity), m);
+    const F top = V::set(V::top(m));
+    const float sum = sum_vectors(k, [&](i64 c) {
+      const F e = exp_of(V::sub(load_some(x + c, k - c, -infinity), top));
+      store_some(y + c, k - c, e);
+      return e;
+    });
+    const F scale = V::set(1.0f / sum);
+    for (i64 c = 0; c < k; c += V::kLanes) store_some(y + c, k - c, V::mul(load_some(y + c, k - c, 0), scale));
+  }
+}
+
+}  // namespace
+}  // namespace terrace

@@ -1,0 +1,94 @@
+// What the probe is made of. Internal to probe*.cc and their tests.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "terrace/program/probe.h"
+
+namespace terrace::probe {
+
+double now();  ///< seconds, monotonic
+double median(std::vector<double> v);
+/// For times of computing: other programs only ever make them longer, and spinning threads suffer most.
+double lower_quartile(std::vector<double> v);
+
+/// Anonymous memory in 2 MiB pages where the system gives them, touched.
+class HugeBuffer {
+ public:
+  /// Throws Error(failure) when the system refuses.
+  explicit HugeBuffer(u64 bytes, int fill = 0x3c);
+  ~HugeBuffer();
+  HugeBuffer(const HugeBuffer&) = delete;
+  HugeBuffer& operator=(const HugeBuffer&) = delete;
+  std::byte* data() const { return data_; }
+  u64 size() const { return size_; }
+
+ private:
+  std::byte* data_ = nullptr;
+  u64 size_ = 0;
+};
+
+/// Threads that meet at a spinning barrier before and after every job, as an engine's workers do.
+class Team {
+ public:
+  explicit Team(int threads);
+  ~Team();
+  int size() const { return size_; }
+  /// Runs job(worker) on all of them; returns when all have ended.
+  void run(const std::function<void(int)>& job);
+  /// For jobs that synchronise among themselves.
+  void barrier();
+
+ private:
+  void work(int worker);
+  int size_;
+  const std::function<void(int)>* job_ = nullptr;
+  bool stop_ = false;
+  std::atomic<int> arrived_{0};
+  std::atomic<unsigned> phase_{0};
+  std::vector<std::thread> threads_;
+};
+
+struct Cache {
+  int level = 1;
+  u64 bytes = 0;
+  int instances = 1;
+  int line = 64;
+};
+/// Data and unified caches, one entry a level: from the topology program, else from /sys; empty when neither knows.
+std::vector<Cache> caches(const std::string& topology_program);
+std::string processor_name();
+u64 total_memory();      ///< MemTotal
+u64 available_memory();  ///< MemAvailable
+std::string today();     ///< "2026-11-24"
+
+/// Bytes a second that `threads` of the team read together, each from its own `bytes_each` of `buffer`.
+double read_rate(Team& team, int threads, const HugeBuffer& buffer, u64 bytes_each, double seconds);
+/// Seconds of one barrier of the team.
+double barrier_seconds(Team& team, double seconds);
+
+/// Rates of one kernel at team.size() threads. `weights` is scratch memory much larger than the last cache.
+/// False if the probe does not know how to call this op.
+bool kernel_rate(const Kernel& k, Team& team, const HugeBuffer& weights, u64 cache_bytes, double seconds,
+                 UnitRate& out);
+/// Kernels that a planner may choose at this instruction set.
+std::vector<const Kernel*> choosable(const KernelTable& table, Isa isa);
+
+struct DiskRates {
+  std::vector<LinkRate> rates;
+  double best = 0;
+  double latency = 0;  ///< of one 4 KiB request, seconds
+  u64 granule = 4096;
+  u64 capacity = 0;      ///< of the file system
+  bool io_uring = true;  ///< false: pread
+  bool direct = true;    ///< false: the file system refuses direct I/O
+};
+DiskRates disk_rates(const std::string& path, double seconds);
+
+}  // namespace terrace::probe

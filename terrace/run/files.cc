@@ -1,0 +1,68 @@
+#include "terrace/run/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+#include "terrace/core/error.h"
+
+namespace terrace::run {
+namespace {
+
+/// Some file systems accept the flag and refuse the first read; some devices want larger granules than the plan's.
+bool reads_directly(int fd, u32 granule) {
+  const std::size_t alignment = std::max<std::size_t>(granule, 64);
+  const std::unique_ptr<void, void (*)(void*)> buffer(std::aligned_alloc(alignment, alignment), std::free);
+  return buffer != nullptr && pread(fd, buffer.get(), granule, 0) >= 0;
+}
+
+}  // namespace
+
+Files::Files(const Plan& plan, bool direct) : direct_(direct) {
+  try {
+    if (direct_ && !open_all(plan, O_RDONLY | O_CLOEXEC | O_DIRECT)) {
+      close_all();
+      direct_ = false;
+    }
+    if (!direct_) {
+      open_all(plan, O_RDONLY | O_CLOEXEC);
+      for (int fd : fds_)
+        posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);  // no read-ahead: it would count against the budget
+    }
+  } catch (...) {
+    close_all();
+    throw;
+  }
+}
+
+bool Files::open_all(const Plan& plan, int flags) {
+  for (const PlanFile& f : plan.files) {
+    const int fd = open(f.path.c_str(), flags);
+    if (fd < 0 && errno == EINVAL && (flags & O_DIRECT) != 0) return false;
+    if (fd < 0) throw Error(ErrorKind::bad_file, fmt::format("cannot open: {}", std::strerror(errno)), f.path);
+    fds_.push_back(fd);
+    struct stat s {};
+    if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) throw Error(ErrorKind::bad_file, "is not a regular file", f.path);
+    if (static_cast<u64>(s.st_size) != f.bytes.count)
+      throw Error(ErrorKind::bad_file, fmt::format("has {} bytes, was planned with {}", s.st_size, f.bytes.count),
+                  f.path, "plan again for this file");
+    if ((flags & O_DIRECT) != 0 && !reads_directly(fd, plan.granule)) return false;
+  }
+  return true;
+}
+
+void Files::close_all() {
+  for (int fd : fds_) close(fd);
+  fds_.clear();
+}
+
+Files::~Files() { close_all(); }
+
+}  // namespace terrace::run

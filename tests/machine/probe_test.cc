@@ -1,0 +1,166 @@
+// The probe in a fraction of a second: figures must be there and sane, not exact. And the drawing.
+#include "terrace/program/probe.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+
+#include "terrace/core/error.h"
+#include "terrace/machine/toml.h"
+#include "terrace/program/probe_parts.h"
+#include "terrace/program/topo.h"
+
+namespace terrace {
+namespace {
+
+struct Folder {
+  std::string path;
+  Folder() {
+    char name[] = "./probe-test-XXXXXX";
+    path = ::mkdtemp(name);
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+};
+
+TEST(Probe, MeasuresWhatAPlanNeeds) {
+  const Folder folder;
+  ProbeOptions o;
+  o.path = folder.path;
+  o.threads = 2;
+  o.seconds_budget = 0.3;
+  o.isa = best_isa();
+  int told = 0;
+  o.progress = [&](std::string_view) { ++told; };
+  const KernelTable table = cpu_kernels(o.isa);
+  const Machine m = probe_host(o, table);
+  EXPECT_GT(told, 2);
+  EXPECT_EQ(m.name, "host");
+  const Tier& dram = m.tier(m.main_memory());
+  EXPECT_EQ(dram.read_Bps_by_threads.size(), 2u);
+  EXPECT_GT(dram.read.value, 2e8);
+  EXPECT_LT(dram.read.value, 5e12);
+  ASSERT_TRUE(m.file_tier());
+  const u64 granule = m.tier(*m.file_tier()).granule.count;
+  EXPECT_TRUE(granule >= 512 && granule <= 4096 && (granule & (granule - 1)) == 0) << granule;
+  ASSERT_TRUE(m.find_link(*m.file_tier(), m.main_memory()));
+  EXPECT_GE(m.links[0].rates.size(), 4u);
+  for (const LinkRate& r : m.links[0].rates) EXPECT_GT(r.rate.value, 0);
+  // Every kernel that a planner may choose has a rate for one thread and for all.
+  for (const Kernel* k : probe::choosable(table, o.isa))
+    for (int threads : {1, 2}) {
+      const auto& rates = m.units[0].rates;
+      EXPECT_EQ(1, std::count_if(rates.begin(), rates.end(),
+                                 [&](const UnitRate& r) { return r.kernel == k->name && r.threads == threads; }))
+          << k->name << " " << threads;
+    }
+  EXPECT_TRUE(std::filesystem::is_empty(folder.path));
+  const Machine back = machine::parse(machine::to_toml(m), "probed");
+  EXPECT_EQ(machine::to_toml(back), machine::to_toml(m));
+}
+
+TEST(Probe, ReadsAGivenFileAndLeavesItAlone) {
+  const Folder folder;
+  const std::string path = folder.path + "/big";
+  {
+    std::ofstream f(path);
+    const std::string piece(1 << 20, 'x');
+    for (int i = 0; i < 33; ++i) f << piece;
+  }
+  const auto before = std::filesystem::last_write_time(path);
+  const probe::DiskRates d = probe::disk_rates(path, 0.1);
+  EXPECT_GT(d.best, 0);
+  EXPECT_GT(d.latency, 0);
+  EXPECT_EQ(std::filesystem::last_write_time(path), before);
+  EXPECT_EQ(std::filesystem::file_size(path), std::uintmax_t{33} << 20);
+}
+
+TEST(Probe, SaysWhatItCannotMeasure) {
+  EXPECT_THROW(probe::disk_rates("/no/such/folder", 0.1), Error);
+  EXPECT_THROW(probe::disk_rates("/proc", 0.1), Error);
+  ProbeOptions o;
+  o.threads = 0;
+  EXPECT_THROW(probe_host(o, KernelTable{}), Error);
+}
+
+TEST(Probe, Statistics) {
+  EXPECT_EQ(probe::median({}), 0);
+  EXPECT_EQ(probe::median({3, 1, 2}), 2);
+  EXPECT_EQ(probe::median({4, 1, 2, 3}), 2.5);
+  EXPECT_EQ(probe::lower_quartile({5, 4, 3, 2, 1}), 2);
+}
+
+TEST(Probe, TeamRunsEveryWorkerOnce) {
+  probe::Team team(3);
+  std::atomic<int> sum{0};
+  for (int i = 0; i < 200; ++i) team.run([&](int w) { sum += 1 << (8 * w); });
+  EXPECT_EQ(sum.load(), 200 * 0x010101);
+}
+
+const char* const kTree = R"({"type": "Machine", "children": [{"type": "Package", "index": 0, "children": [
+  {"type": "L3Cache", "level": 3, "cache": "unified", "bytes": 1048576, "children": [
+    {"type": "L1Cache", "level": 1, "cache": "data", "bytes": 32768},
+    {"type": "L1iCache", "level": 1, "cache": "instruction", "bytes": 65536},
+    {"type": "L1Cache", "level": 1, "cache": "data", "bytes": 32768}]}]}]})";
+
+TEST(Topo, CachesOfATree) {
+  const auto caches = topo_caches(kTree);
+  ASSERT_EQ(caches.size(), 2u);
+  EXPECT_EQ(caches[0].bytes, 1048576u);
+  EXPECT_EQ(caches[1].level, 1);
+  EXPECT_EQ(caches[1].bytes, 32768u);
+  EXPECT_EQ(caches[1].instances, 2);
+  for (const char* bad : {"", "{", "[]", "null", "{\"children\": 3}", "{\"level\": -1, \"bytes\": \"x\"}"})
+    EXPECT_TRUE(topo_caches(bad).empty()) << bad;
+  EXPECT_TRUE(topo_caches(std::string(100000, '[')).empty());
+  std::string deep;
+  for (int i = 0; i < 100000; ++i) deep += "{\"children\":[";
+  EXPECT_TRUE(topo_caches(deep).empty());
+}
+
+TEST(Topo, HelperPrintsThisMachine) {
+  EXPECT_EQ(topology_json("/no/such/program"), "");
+  EXPECT_EQ(topology_json("/bin/false"), "");
+  const std::string helper = TERRACE_BINARY_DIR "/terrace-topology";
+  if (::access(helper.c_str(), X_OK) != 0) GTEST_SKIP() << "terrace-topology is not built";
+  EXPECT_NE(topology_json(helper).find("\"type\": \"PU\""), std::string::npos);
+}
+
+TEST(Topo, DrawsEveryPartOnce) {
+  for (const char* name : {"raspberry-pi-5", "hbm-server"}) {
+    const Machine m = machine::load(name, {TERRACE_SOURCE_DIR "/machines"});
+    const std::string text = topo_text(m, kTree), svg = topo_svg(m);
+    for (const Tier& t : m.tiers) {
+      EXPECT_NE(text.find("| " + t.id), std::string::npos) << t.id;
+      EXPECT_NE(svg.find(">" + t.id), std::string::npos) << t.id;
+    }
+    for (const Link& l : m.links) {
+      const std::string from = m.tier(l.from).id, to = m.tier(l.to).id;
+      EXPECT_NE(text.find(from + " -> " + to), std::string::npos);
+      EXPECT_NE(svg.find(from + " to " + to), std::string::npos);
+    }
+    EXPECT_NE(text.find("L3Cache 1 MiB"), std::string::npos);
+    std::size_t width = 0;  // all boxes end in one column
+    for (std::size_t at = 0, end; at < text.size(); at = end + 1) {
+      end = text.find('\n', at);
+      if (text[at] == '|' || text[at] == '+') {
+        if (width == 0) width = end - at;
+        EXPECT_EQ(end - at, width);
+      }
+    }
+  }
+}
+
+TEST(Topo, NamesCannotBreakTheDrawing) {
+  Machine m = machine::load("raspberry-pi-5", {TERRACE_SOURCE_DIR "/machines"});
+  m.processor = "<script>\"&\n\x1b[31m";
+  EXPECT_EQ(topo_svg(m).find("<script"), std::string::npos);
+  EXPECT_EQ(topo_text(m).find('\x1b'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace terrace

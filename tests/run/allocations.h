@@ -1,0 +1,6 @@
+// Counts calls of operator new in this program (allocations_test.cc replaces it).
+#pragma once
+
+namespace terrace::testing {
+long allocations();
+}
