@@ -66,6 +66,7 @@ int run(const Args& args) {
   options.context = context_of(args, n_prompt, max_tokens, most);
   options.budget = memory.budget;
   TextModel model(options, machine_of(args));
+  model.predict(n_prompt, std::min(max_tokens, options.context - n_prompt));
   load_weights(model, args);
 
   std::FILE* out = text_stream(args);

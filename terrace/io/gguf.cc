@@ -1,3 +1,4 @@
+// Reading the header of a GGUF file: keys, tensors, and how the data must lie.
 #include "terrace/io/gguf.h"
 
 #include <fmt/format.h>
@@ -5,29 +6,21 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <utility>
 
-#include "terrace/core/error.h"
+#include "terrace/io/gguf_cursor.h"
 
 namespace terrace::io {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "values are used as they lie in the file");
+using detail::bytes_of, detail::Cursor, detail::kMaxKept, detail::kMaxString, detail::printable, detail::read_scalar,
+    detail::read_type, detail::shown;
 
-constexpr u64 kMaxKey = 65535;            // gguf.md
-constexpr u64 kMaxName = 63;              // GGML_MAX_NAME - 1
-constexpr u64 kMaxString = u64{1} << 30;  // ggml's loader
-constexpr u64 kMaxKept = 64 << 10;        // longer strings stay in the file
-constexpr u64 kMinEntry = 8 + 4 + 1;      // key length, type, the smallest value
+constexpr u64 kMaxKey = 65535;        // gguf.md
+constexpr u64 kMaxName = 63;          // GGML_MAX_NAME - 1
+constexpr u64 kMinEntry = 8 + 4 + 1;  // key length, type, the smallest value
 constexpr u64 kMinTensor = 8 + 4 + 8 + 4 + 8;
-
-constexpr std::string_view kTypeNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
-                                           "bool", "string", "array", "u64", "i64", "f64"};
-constexpr u64 kTypeBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-constexpr std::size_t kTypes = std::size(kTypeNames);
-u64 bytes_of(GgufType t) { return kTypeBytes[static_cast<std::size_t>(t)]; }
 
 /// ggml's tensor types by number (ggml.h), to refuse the others by name.
 constexpr std::string_view kGgmlNames[] = {
@@ -47,108 +40,6 @@ bool layout_of(u32 ggml_type, TensorSpec& spec) {
     case 8: spec.layout = Layout::q8_0; return true;
     default: return false;
   }
-}
-
-bool printable(std::string_view s, unsigned char first) {
-  return std::all_of(s.begin(), s.end(), [&](char c) {
-    const auto b = static_cast<unsigned char>(c);
-    return b >= first && b != 0x7f;
-  });
-}
-
-/// Text of a damaged file, fit to be printed.
-std::string shown(std::string_view s) {
-  std::string out;
-  for (char c : s.substr(0, 80)) out += (c >= 0x20 && c < 0x7f) ? c : '?';
-  if (s.size() > 80) out += "...";
-  return out;
-}
-
-/// Reads values in order; knows what it is reading, for messages.
-class Cursor {
- public:
-  Cursor(WindowedFile& file, u64 at, u64 end) : file_(file), at_(at), end_(end) {}
-
-  u64 at() const { return at_; }
-  u64 left() const { return end_ - at_; }
-  void subject(std::string s) { subject_ = std::move(s); }
-
-  [[noreturn]] void fail(u64 offset, std::string what,
-                         std::string hint = "the file is damaged: download it again") const {
-    std::string where = fmt::format("{}, byte {}", file_.path(), offset);
-    if (!subject_.empty()) where += ", " + subject_;
-    throw Error(ErrorKind::bad_file, std::move(what), std::move(where), std::move(hint));
-  }
-  void need(u64 n, std::string_view what) const {
-    if (n > left())
-      fail(at_, fmt::format("the file ends in {}: {} bytes are left, {} needed", what, left(), n),
-           "the file is cut short or damaged: download it again");
-  }
-  template <class T>
-  T value(std::string_view what) {
-    need(sizeof(T), what);
-    std::array<std::byte, sizeof(T)> raw;
-    file_.read(at_, raw);
-    at_ += sizeof(T);
-    return std::bit_cast<T>(raw);
-  }
-  /// A string's length; its characters are known to be inside the file.
-  u64 length(std::string_view what, u64 most) {
-    const u64 at = at_;
-    const u64 n = value<u64>(what);
-    if (n > most && n <= left()) fail(at, fmt::format("{} is {} bytes long, at most {} are allowed", what, n, most));
-    need(n, what);
-    return n;
-  }
-  void text(std::string& out, std::string_view what, u64 most) {
-    const u64 n = length(what, most);
-    out.resize(n);
-    characters(out);
-  }
-  void characters(std::string& out) {
-    file_.read(at_, std::as_writable_bytes(std::span(out)));
-    at_ += out.size();
-  }
-  void skip(u64 n, std::string_view what) {
-    need(n, what);
-    at_ += n;
-  }
-
- private:
-  WindowedFile& file_;
-  u64 at_, end_;
-  std::string subject_;
-};
-
-GgufType read_type(Cursor& c, std::string_view what) {
-  const u64 at = c.at();
-  const u32 t = c.value<u32>(what);
-  if (t >= kTypes) c.fail(at, fmt::format("{} {} does not exist", what, t));
-  return static_cast<GgufType>(t);
-}
-
-/// The value of any scalar type as it is kept in an entry.
-decltype(GgufEntry::scalar) read_scalar(Cursor& c, GgufType t) {
-  switch (t) {
-    case GgufType::u8: return u64{c.value<std::uint8_t>("a value")};
-    case GgufType::u16: return u64{c.value<std::uint16_t>("a value")};
-    case GgufType::u32: return u64{c.value<u32>("a value")};
-    case GgufType::u64: return c.value<u64>("a value");
-    case GgufType::i8: return i64{c.value<std::int8_t>("a value")};
-    case GgufType::i16: return i64{c.value<std::int16_t>("a value")};
-    case GgufType::i32: return i64{c.value<i32>("a value")};
-    case GgufType::i64: return c.value<i64>("a value");
-    case GgufType::f32: return double{c.value<float>("a value")};
-    case GgufType::f64: return c.value<double>("a value");
-    case GgufType::boolean: {
-      const auto b = c.value<std::uint8_t>("a value");
-      if (b > 1) c.fail(c.at() - 1, fmt::format("a bool is {}, it must be 0 or 1", b));
-      return b != 0;
-    }
-    case GgufType::string:
-    case GgufType::array: break;
-  }
-  return u64{0};
 }
 
 void read_array(Cursor& c, GgufEntry& e) {
@@ -321,13 +212,7 @@ void check_layout(Cursor& c, std::vector<GgufTensor>& tensors, u64 data, u64 ali
   }
 }
 
-[[noreturn]] void wrong_type(const GgufFile& f, const GgufEntry& e, std::string_view wanted) {
-  throw Error(ErrorKind::bad_file, fmt::format("is of type {}, expected {}", name_of(e.type), wanted),
-              fmt::format("{}, byte {}, key '{}'", f.path(), e.offset, e.key));
-}
 }  // namespace
-
-std::string_view name_of(GgufType t) { return kTypeNames[static_cast<std::size_t>(t)]; }
 
 GgufFile::GgufFile(std::string path) : file_(std::move(path)) {
   Cursor c(file_, 0, file_.size());
@@ -355,75 +240,6 @@ GgufFile::GgufFile(std::string path) : file_(std::move(path)) {
     c.fail(infos_at, fmt::format("tensor '{}' occurs twice", tensors_[i].name));
   data_offset_ = round_up(c.at(), alignment_);
   check_layout(c, tensors_, data_offset_, alignment_, size());
-}
-
-const GgufEntry* GgufFile::find(std::string_view key) const {
-  for (const GgufEntry& e : entries_)
-    if (e.key == key) return &e;
-  return nullptr;
-}
-
-const GgufTensor* GgufFile::find_tensor(std::string_view name) const {
-  for (const GgufTensor& t : tensors_)
-    if (t.name == name) return &t;
-  return nullptr;
-}
-
-std::optional<u64> GgufFile::get_uint(std::string_view key) const {
-  const GgufEntry* e = find(key);
-  if (!e) return std::nullopt;
-  if (const u64* u = std::get_if<u64>(&e->scalar); u && e->type != GgufType::array) return *u;
-  if (const terrace::i64* s = std::get_if<terrace::i64>(&e->scalar); s && *s >= 0) return static_cast<u64>(*s);
-  wrong_type(*this, *e, "an integer that is not negative");
-}
-
-std::optional<double> GgufFile::get_float(std::string_view key) const {
-  const GgufEntry* e = find(key);
-  if (!e) return std::nullopt;
-  if (const double* d = std::get_if<double>(&e->scalar)) return *d;
-  wrong_type(*this, *e, "a float");
-}
-
-std::optional<std::string> GgufFile::get_string(std::string_view key) const {
-  const GgufEntry* e = find(key);
-  if (!e) return std::nullopt;
-  const std::string* s = std::get_if<std::string>(&e->scalar);
-  if (!s) wrong_type(*this, *e, "a string");
-  if (s->size() != e->bytes) wrong_type(*this, *e, fmt::format("a string of at most {} bytes", kMaxKept));
-  return *s;
-}
-
-std::optional<bool> GgufFile::get_bool(std::string_view key) const {
-  const GgufEntry* e = find(key);
-  if (!e) return std::nullopt;
-  if (const bool* b = std::get_if<bool>(&e->scalar)) return *b;
-  wrong_type(*this, *e, "a bool");
-}
-
-void GgufFile::each_string(const GgufEntry& array,
-                           const std::function<void(u64 index, std::string_view text)>& f) const {
-  if (array.type != GgufType::array || array.element != GgufType::string)
-    wrong_type(*this, array, "an array of strings");
-  // `f` may read elsewhere in the file: the cursor owns no window, so that only costs a refill.
-  Cursor c(file_, array.offset, array.offset + array.bytes);
-  std::string text;
-  for (u64 i = 0; i < array.count; ++i) {
-    c.text(text, "a string of an array", kMaxString);
-    f(i, text);
-  }
-}
-
-void GgufFile::each_number(const GgufEntry& array, const std::function<void(u64 index, double value)>& f) const {
-  if (array.type != GgufType::array || array.element == GgufType::string || array.element == GgufType::array)
-    wrong_type(*this, array, "an array of numbers");
-  Cursor c(file_, array.offset, array.offset + array.bytes);
-  const auto to_double = [](const auto& v) -> double {
-    if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>)
-      return static_cast<double>(v);
-    else
-      return 0;
-  };
-  for (u64 i = 0; i < array.count; ++i) f(i, std::visit(to_double, read_scalar(c, array.element)));
 }
 
 }  // namespace terrace::io

@@ -42,7 +42,7 @@ struct Kernel {
   std::vector<Format> formats;  ///< of inputs, then outputs; empty: any
   Isa isa = Isa::reference;
   KernelFn fn = nullptr;
-  /// "linear.q4_1.q8a.avx2": op, the formats that distinguish it, isa. Machine files name rates by it.
+  /// "linear.q8a.q4_1.avx2": op, the formats that distinguish it, isa. Machine files name rates by it.
   std::string name;
 };
 

@@ -63,7 +63,7 @@ struct Link {
 
 /// Speed of one kernel (or op class) on a unit, at a number of threads.
 struct UnitRate {
-  std::string kernel;     ///< exact kernel name ("linear.q4_1.q8a.avx2"), an op ("linear"), or a class ("contraction")
+  std::string kernel;     ///< exact kernel name ("linear.q8a.q4_1.avx2"), an op ("linear"), or a class ("contraction")
   int threads = 1;
   OpsPerSecond peak;      ///< operands in cache, many rows of activations (matrix x matrix)
   OpsPerSecond vector_peak; ///< operands in cache, one row of activations; zero = the same as peak

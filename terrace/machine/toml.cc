@@ -212,6 +212,9 @@ Machine parse(std::string_view text, std::string_view origin) {
   } catch (const toml::parse_error& e) {
     throw Error(ErrorKind::bad_file, fmt::format("no valid TOML: {}", e.description()),
                 fmt::format("{}:{}", at, e.source().begin.line), "see machines/README.md for an example");
+  } catch (const detail::BrokenAssumption&) {
+    throw Error(ErrorKind::bad_file, "no valid TOML: a table's name, a key or a value begins with a character that none can",
+                at, "see machines/README.md for an example");
   }
 }
 

@@ -8,6 +8,8 @@
 
 namespace terrace::machine::detail {
 
+void broken_assumption() { throw BrokenAssumption{}; }
+
 void TableReader::fail(std::string_view what, std::string hint, const char* key) const {
   const toml::node* n = key ? table_.get(key) : nullptr;
   const auto line = (n ? n->source() : table_.source()).begin.line;

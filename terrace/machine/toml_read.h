@@ -1,6 +1,15 @@
 // Reading one table of a machine file: every key is asked for by name, and what nobody asked for is an error.
 #pragma once
 
+namespace terrace::machine::detail {
+/// Thrown where toml++ finds that something it took for granted does not hold.
+struct BrokenAssumption {};
+[[noreturn]] void broken_assumption();
+}  // namespace terrace::machine::detail
+
+// toml++ 3.3 asserts things that a damaged file breaks ("[=]", "a = [}"), and lets the optimizer build on them when
+// NDEBUG is set. Here they are checked in every build, and a broken one is the file's error.
+#define TOML_ASSERT(expr) ((expr) ? static_cast<void>(0) : ::terrace::machine::detail::broken_assumption())
 #define TOML_ENABLE_FORMATTERS 0
 #define TOML_ENABLE_WINDOWS_COMPAT 0
 #if defined(__GNUC__)
@@ -8,7 +17,10 @@
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wshadow"
 #endif
+#pragma push_macro("NDEBUG")
+#undef NDEBUG
 #include <toml++/toml.h>
+#pragma pop_macro("NDEBUG")
 #if defined(__GNUC__)
 #pragma GCC diagnostic pop
 #endif

@@ -1,6 +1,7 @@
 #include "terrace/program/text_model.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
@@ -61,6 +62,9 @@ struct TextModel::Impl {
   SymbolId n = 0, pos = 0;
   i64 position = 0, chunk = 1, logit_rows = 0;
   double load_seconds = 0;
+  i64 predicted_prompt = -1;  ///< tokens; none predicted yet
+  double predicted_prefill = 0;
+  std::vector<double> predicted_decode{};  ///< seconds of each step
 
   std::array<i64, 2> symbols(i64 count, i64 at) const {
     std::array<i64, 2> s{};
@@ -146,6 +150,9 @@ i64 TextModel::position() const { return impl_->position; }
 
 void TextModel::load(const HostOptions& options) {
   const double start = now();
+#ifdef __GLIBC__
+  ::malloc_trim(0);  // planning is over: what it held goes back before the arena is filled
+#endif
   impl_->program->load(options);
   impl_->load_seconds = now() - start;
 }
@@ -214,13 +221,35 @@ GenerateResult TextModel::generate(std::span<const i32> prompt, const GenerateOp
   }
   r.decode.seconds = decode_start > 0 ? now() - decode_start : 0;
 
-  const GenerateResult predicted = simulate(static_cast<i64>(prompt.size()), r.decode.n_tokens, begin);
-  for (auto [to, from] : {std::pair{&r.prefill, &predicted.prefill}, std::pair{&r.decode, &predicted.decode}}) {
-    to->predicted_seconds = from->predicted_seconds;
-    to->bound_seconds = from->bound_seconds;
-    to->bound_by = from->bound_by;
+  m.add_bound(r.prefill, static_cast<i64>(prompt.size()), begin);
+  for (i64 i = 0; i < r.decode.n_tokens; ++i) m.add_bound(r.decode, 1, begin + static_cast<i64>(prompt.size()) + i);
+  if (begin == 0 && m.predicted_prompt == static_cast<i64>(prompt.size()) && r.decode.n_tokens <= static_cast<i64>(m.predicted_decode.size())) {
+    r.prefill.predicted_seconds = m.predicted_prefill;
+    for (i64 i = 0; i < r.decode.n_tokens; ++i) r.decode.predicted_seconds += m.predicted_decode[static_cast<std::size_t>(i)];
   }
   return r;
+}
+
+void TextModel::predict(i64 prompt_tokens, i64 max_tokens) {
+  Impl& m = *impl_;
+  m.predicted_prefill = simulate(prompt_tokens, 0).prefill.predicted_seconds;
+  m.predicted_prompt = prompt_tokens;
+  m.predicted_decode.assign(static_cast<std::size_t>(std::max<i64>(0, max_tokens - 1)), 0);
+  // The time of a step changes slowly with the position: steps between the simulated ones are interpolated.
+  constexpr std::size_t kStride = 16, kSettle = 3;
+  const std::size_t count = m.predicted_decode.size();
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < count; i = i + 1 < count ? std::min(i + kStride, count - 1) : count) {
+    const i64 at = prompt_tokens + static_cast<i64>(i);
+    double seconds = 0;
+    for (std::size_t k = 0; k < kSettle; ++k) seconds = m.program->predict(m.symbols(1, at)).totals.seconds;
+    for (std::size_t j = last; j <= i; ++j) {
+      const double share = i == last ? 1 : static_cast<double>(j - last) / static_cast<double>(i - last);
+      m.predicted_decode[j] = m.predicted_decode[last] + share * (seconds - m.predicted_decode[last]);
+    }
+    last = i;
+  }
+  m.program->reset_prediction();
 }
 
 GenerateResult TextModel::simulate(i64 prompt_tokens, i64 decode_tokens, i64 begin) {

@@ -71,6 +71,9 @@ class TextModel {
   const Plan& plan() const;
   i64 context() const;
 
+  /// What a prompt and an answer of at most these tokens will take is predicted first, and kept for generate() until the
+  /// next call. Call it before load(): predicting needs memory of its own.
+  void predict(i64 prompt_tokens, i64 max_tokens);
   /// Brings weights in; seconds are in load_seconds().
   void load(const HostOptions& options);
   double load_seconds() const;
@@ -83,7 +86,8 @@ class TextModel {
   /// Forgets all tokens.
   void reset();
 
-  /// Continues after the tokens seen so far. Error(usage) if prompt and answer exceed the context.
+  /// Continues after the tokens seen so far. Error(usage) if prompt and answer exceed the context. Predicted seconds are
+  /// those of predict() for this prompt; 0 without it.
   GenerateResult generate(std::span<const i32> prompt, const GenerateOptions& options);
   /// The same, only predicted: no weights, no arithmetic. Seconds and bytes are the simulator's; `decode_tokens` counts
   /// the steps after the prompt's, `begin` the tokens seen before.

@@ -30,6 +30,7 @@ INSTANTIATE_TEST_SUITE_P(Kernels, Linear, testing::ValuesIn(subjects()), [](cons
   return name;
 });
 
+#if defined(__x86_64__)
 TEST(LinearTable, EveryIsaHasEveryPairOfFormats) {
   KernelTable table;
   register_linear_portable(table);
@@ -68,6 +69,7 @@ TEST(LinearAvx512, AgreesWithAvx2BitForBitOnBlocks) {
     EXPECT_TRUE(y.bytes == z.bytes) << name_of(p.w);
   }
 }
+#endif
 
 }  // namespace
 }  // namespace terrace

@@ -40,7 +40,12 @@ constexpr Format blocks(Layout layout) { return {DType::f32, layout}; }
   }
 
 void register_linear_portable(KernelTable& table) { add_all(table, Isa::portable, TERRACE_LINEAR_ENTRIES(portable)); }
+#if defined(__x86_64__)
 void register_linear_avx2(KernelTable& table) { add_all(table, Isa::avx2, TERRACE_LINEAR_ENTRIES(avx2)); }
 void register_linear_avx512(KernelTable& table) { add_all(table, Isa::avx512, TERRACE_LINEAR_ENTRIES(avx512)); }
+#else
+void register_linear_avx2(KernelTable&) {}
+void register_linear_avx512(KernelTable&) {}
+#endif
 
 }  // namespace terrace

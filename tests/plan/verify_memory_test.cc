@@ -1,0 +1,140 @@
+// What the verifier says of bytes: overlaps, arenas, budgets, alignment, and what nobody accounts for.
+#include <functional>
+
+#include "plan/verify_fixture.h"
+#include "terrace/plan/verify.h"
+
+namespace terrace {
+namespace {
+
+using P = testing::HandPlaces;
+using S = testing::HandSteps;
+using testing::text;
+
+class VerifyMemoryTest : public testing::VerifyFixture {};
+
+TEST_F(VerifyMemoryTest, RaceOfScratch) {
+  place(P::staging).offset = place(P::y).offset + 512;  // room, but in y's bytes
+  place(P::y).birth = S::linear0;
+  EXPECT_FALSE(check().empty());
+}
+
+TEST_F(VerifyMemoryTest, RaceBetweenLifetimes) {
+  place(P::z).offset = place(P::staging).offset;  // the scratch of attention lies there as well
+  EXPECT_TRUE(finds(Defect::overlap));
+}
+
+TEST_F(VerifyMemoryTest, OverlapOfPersistent) {
+  const u64 offset = place(P::cache).offset;
+  place(P::cache).offset = place(P::pinned).offset;
+  EXPECT_TRUE(finds(Defect::overlap));
+  place(P::cache).offset = offset;
+  place(P::ids).offset = place(P::x).offset;
+  EXPECT_TRUE(finds(Defect::overlap));
+}
+
+TEST_F(VerifyMemoryTest, OverlapOfPadding) {
+  place(P::ids).offset = place(P::pinned).offset - 16;  // where the granule before the payload lands
+  EXPECT_TRUE(finds(Defect::overlap));
+}
+
+TEST_F(VerifyMemoryTest, OverlapInUse) {
+  place(P::o).offset = place(P::z).offset;  // written while z is read
+  EXPECT_TRUE(finds(Defect::overlap));
+}
+
+TEST_F(VerifyMemoryTest, OutsideArena) {
+  place(P::scratch).offset = 128 << 10;
+  EXPECT_TRUE(finds(Defect::outside_arena));
+  place(P::scratch).offset = ~u64{0} - 63;
+  EXPECT_TRUE(finds(Defect::outside_arena));
+}
+
+TEST_F(VerifyMemoryTest, ElsewhereInTheFile) {
+  place(P::file1).offset += 512;
+  EXPECT_TRUE(finds(Defect::outside_arena));
+}
+
+TEST_F(VerifyMemoryTest, BeyondTheFile) {
+  plan.files[0].bytes -= 1_B;
+  EXPECT_TRUE(finds(Defect::outside_arena));
+}
+
+TEST_F(VerifyMemoryTest, OverBudget) {
+  plan.reserves[0].bytes = plan.budget[0].bytes - plan.arenas[0].bytes;
+  EXPECT_EQ(text(check()), "");
+  plan.reserves[0].bytes += 1_B;
+  EXPECT_TRUE(finds(Defect::over_budget));
+  plan.reserves[0].bytes = Bytes{~u64{0}};  // sums must not wrap
+  EXPECT_TRUE(finds(Defect::over_budget));
+}
+
+TEST_F(VerifyMemoryTest, OverCapacity) {
+  plan.budget.clear();
+  EXPECT_EQ(text(check()), "");
+  machine.tiers[0].capacity = 128_KiB;
+  EXPECT_TRUE(finds(Defect::over_budget));
+}
+
+TEST_F(VerifyMemoryTest, Misaligned) {
+  place(P::ring1).offset += 4;
+  EXPECT_TRUE(finds(Defect::misaligned));
+  place(P::ring1).offset -= 4;
+  --place(P::ring1).pad_after;
+  EXPECT_TRUE(finds(Defect::misaligned));
+  ++place(P::ring1).pad_after;
+  place(P::staging).offset += 64;
+  EXPECT_TRUE(finds(Defect::misaligned));
+  place(P::staging).offset -= 64;
+  machine.tiers[1].granule = 4096_B;  // the plan's is 512
+  EXPECT_TRUE(finds(Defect::misaligned));
+}
+
+TEST_F(VerifyMemoryTest, Unaccounted) {
+  const std::vector<std::function<void()>> breaks = {
+      [&] { place(P::x).bytes -= 1_B; },           [&] { place(P::ring0).bytes += 256_B; },
+      [&] { place(P::staging).bytes -= 1_B; },     [&] { place(P::scratch).bytes = Bytes{64}; },
+      [&] { step(S::attention).scratch = kNone; }, [&] { place(P::x).death = S::linear2; },
+      [&] { place(P::z).birth = S::append; },      [&] { step(S::gather).scratch = kNone; },
+      [&] { step(S::attention).scratch = P::x; }};
+  for (std::size_t i = 0; i < breaks.size(); ++i) {
+    const Plan sound = plan;
+    breaks[i]();
+    EXPECT_TRUE(finds(Defect::unaccounted)) << "case " << i;
+    plan = sound;
+  }
+}
+
+TEST_F(VerifyMemoryTest, OutputDiesEarly) {
+  Step idle = step(S::add);  // one more step, after the output
+  prompt().steps.push_back(idle);
+  EXPECT_TRUE(finds(Defect::unaccounted));
+}
+
+TEST_F(VerifyMemoryTest, WeightInNoFile) {
+  weights.clear();
+  EXPECT_TRUE(finds(Defect::outside_arena));
+}
+
+TEST_F(VerifyMemoryTest, MisalignedElements) {
+  place(P::x).offset += 2;
+  EXPECT_TRUE(finds(Defect::misaligned));
+  place(P::x).offset -= 2;
+  place(P::scratch).offset += 16;
+  EXPECT_TRUE(finds(Defect::misaligned));
+}
+
+TEST_F(VerifyMemoryTest, OutputOutlivesTheLastStep) {
+  prompt().steps.push_back(step(S::add));
+  for (u32 p : {P::x, P::y, P::z}) place(p).death = S::count;  // so that only the output's own end is wrong
+  EXPECT_TRUE(finds(Defect::unaccounted));
+}
+
+TEST_F(VerifyMemoryTest, BlockReplacedBeforeItsReader) {
+  edge(S::bring2, 0).of = S::gather;  // block 2 lands in block 0's slot, and the reader of block 0 waits for that
+  edge(S::linear0, 1).of = S::bring2;
+  EXPECT_TRUE(finds(Defect::overlap));
+}
+
+}  // namespace
+}  // namespace terrace
