@@ -30,6 +30,8 @@ class Sweep:
             note(f"NOT LOOKED AT: no memory cgroup can be made here ({e}); peaks and kills are left out")
         self.smallest = terrace.plan(f"{max(budgets, default=64)}MiB")["smallest_budget_bytes"]
         self.budgets = [self.smallest] + [b * MIB for b in budgets if b * MIB > self.smallest] + [None]
+        if len(self.budgets) < len(budgets) + 2:
+            note(f"budgets below the smallest one ({name_of(self.smallest)}) are left out")
         self.ids = None  # of the first run that answered
         self.all = {b: {"free": [], "held": [], "auto": [], "variants": [], "wrong": [], "failed": []}
                     for b in self.budgets}

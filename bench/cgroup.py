@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 ROOT = "/sys/fs/cgroup"
 ROOT1 = "/sys/fs/cgroup/memory"
@@ -97,7 +97,6 @@ def _candidates():
 class Group:
     version: int
     folder: str
-    files: dict = field(default_factory=dict)
 
     @staticmethod
     def make(limit_bytes=None):
@@ -139,7 +138,8 @@ class Group:
         if self.version == 1:
             peak = _read(self.folder + "/memory.max_usage_in_bytes")
             kills = _field(_read(self.folder + "/memory.oom_control"), "oom_kill")
-            hits = int(_read(self.folder + "/memory.failcnt", "0"))
+            # Where swap is counted too, memory and swap meet their equal limit first.
+            hits = max(int(_read(f"{self.folder}/memory.{m}failcnt", "0")) for m in ("", "memsw."))
         else:
             peak = _read(self.folder + "/memory.peak")
             events = _read(self.folder + "/memory.events")

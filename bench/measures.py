@@ -96,6 +96,7 @@ def decode64(terrace, args):
 def unlimited(terrace, args):
     tool = peers.find(args.peers)
     doc = document("unlimited", terrace, args.runs)
+    doc["page_cache"] = "left warm"
     prompt, n = terrace.prompt_of(args.text, args.prompt_tokens)
 
     def llama(flags):

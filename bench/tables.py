@@ -29,7 +29,7 @@ def _mark(ok):
 def section(doc):
     head = (f"{doc['date']}; {doc['processor']}, {doc['cores']} cores, {doc['threads']} threads, {doc['system']}; "
             f"{doc['model']['name']} ({doc['model']['bytes']:,} bytes, sha256 {doc['model']['sha256'][:12]}), context {doc['context']}; "
-            f"median of {doc['runs']}; page cache {'dropped before runs' if doc['cold_cache'] else 'NOT dropped (not allowed)'}")
+            f"median of {doc['runs']}; page cache {doc['page_cache']}")
     if doc.get("peer"):
         head += f"; llama.cpp of {doc['peer']['package']} ({doc['peer']['commit']})"
     parts = [f"## {doc['what']}", head + "."]

@@ -186,5 +186,5 @@ def document(what, terrace, runs):
         "system": f"{platform.system()} {platform.release()}", "runs": runs, "context": terrace.ctx,
         "terrace_sha256": binary,
         "model": {"name": os.path.basename(terrace.model), "bytes": check["bytes"], "sha256": digest(terrace.model)},
-        "cold_cache": cgroup.drop_caches(), "rows": [], "bars": [], "tables": [],
+        "page_cache": "dropped before each run" if cgroup.drop_caches() else "NOT dropped (not allowed)", "rows": [], "bars": [], "tables": [],
     }

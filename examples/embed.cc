@@ -9,11 +9,8 @@
 
 int main(int argc, char** argv) {
   using namespace terrace;
-  if (argc != 4) {
-    fmt::print(stderr, "usage: embed MODEL.gguf MIB PROMPT\n");
-    return 2;
-  }
   try {
+    if (argc != 4) throw Error(ErrorKind::usage, "usage: embed MODEL.gguf MIB PROMPT");
     TextOptions options;  // what, and in how much memory
     options.path = argv[1];
     options.budget = Bytes{std::strtoull(argv[2], nullptr, 10) << 20};

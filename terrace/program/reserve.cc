@@ -54,7 +54,7 @@ std::vector<Reserve> process_reserves(TierId memory, const ProcessNeeds& n) {
   };
   // A cold start reads the whole file ahead into page cache; what it writes (data, relocations) exists twice.
   add("binary", binary + (128 << 10), "size of the executable, and its written pages");
-  add("heap and libraries", 1280 << 10, "measured: malloc, plan, steps, buffers of the tool");
+  add("heap and libraries", 128 << 10, "measured: malloc and buffers of the tool");
   add("threads", threads * (48 << 10), "measured: stack pages touched and kernel memory of a thread");
   add("io_uring and kernel", 192 << 10, "measured: rings, page tables of the process, socket and file structures");
   if (n.tokenizer.count) add("tokenizer", n.tokenizer.count, "its own count");

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <set>
 #include <thread>
 
 #include "support/planning.h"
@@ -22,6 +23,7 @@ using testing::Outcome;
 using testing::TemporaryFolder;
 using testing::TinyLlama;
 using testing::tool;
+using testing::write_tiny_llama;
 
 const std::string kPrompt = "Once upon a time, in a land of terraces, rice grew on every step.";
 const std::vector<i32> kIds = {12, 7000, 300, 48000, 5, 5, 9999, 20000, 31, 2};
@@ -126,10 +128,10 @@ TEST(TinyModel, UntiedLogitsAreTheOraclesAtEveryBudgetAndChunk) {
   check_logits(m, Layout::q8_0);
 }
 
-/// The tool on a model of about 5 MB.
+/// The tool on a model of about 8 MB. Untied: a tied random one repeats its first token.
 class ToolOnAModel : public ::testing::Test {
  protected:
-  ToolOnAModel() { write_tiny_llama(model_, {}); }
+  ToolOnAModel() { write_tiny_llama(model_, shape_); }
   Outcome run(std::vector<std::string> flags, const std::string& verb = "run") {
     std::vector<std::string> args = {verb, model_};
     if (verb == "run") args.insert(args.end(), {"--prompt", kPrompt, "--max-tokens", "12", "--ignore-eos"});
@@ -142,6 +144,7 @@ class ToolOnAModel : public ::testing::Test {
     EXPECT_EQ(o.code, 0) << o.err;
     if (!o.json.is_object()) return nullptr;
     EXPECT_EQ(o.json["output_ids"].size(), 12u);
+    EXPECT_GT(std::set<i32>(o.json["output_ids"].begin(), o.json["output_ids"].end()).size(), 6u);
     return o.json["output_ids"];
   }
   /// "smallest budget: 12.3MiB" of the messages.
@@ -151,6 +154,12 @@ class ToolOnAModel : public ::testing::Test {
     return at == err.npos ? "" : err.substr(at + key.size(), err.find('\n', at) - at - key.size());
   }
 
+  static TinyLlama untied() {
+    TinyLlama m;
+    m.tied = false;
+    return m;
+  }
+  TinyLlama shape_ = untied();
   TemporaryFolder folder_;
   std::string model_ = folder_ / "m.gguf";
 };
@@ -165,10 +174,11 @@ TEST_F(ToolOnAModel, SameIdsForEveryBudgetThreadsAndIo) {
   EXPECT_EQ(ids({"--budget", least, "--threads", "2", "--io", "pread"}), first);
   EXPECT_EQ(ids({"--budget", least, "--threads", "2", "--prompt-chunk", "5"}), first);
   const Outcome uring = run({"--budget", least, "--io", "uring"});
-  if (uring.code == 0)
+  if (uring.code == 0) {
     EXPECT_EQ(uring.json["output_ids"], first);
-  else
+  } else {
     EXPECT_NE(uring.err.find("io_uring"), std::string::npos) << uring.err;
+  }
   const nlohmann::json q8 = ids({"--kv", "q8_0"});
   EXPECT_EQ(ids({"--kv", "q8_0", "--budget", "64MiB", "--threads", "1"}), q8);
 }
@@ -204,7 +214,7 @@ TEST_F(ToolOnAModel, RefusesBadFiles) {
   m.odd_type = 12;
   write_tiny_llama(model_, m);
   expect("attn_q.weight");
-  write_tiny_llama(model_, {});
+  write_tiny_llama(model_, shape_);
   const u64 size = std::filesystem::file_size(model_);
   for (const u64 left : {size - 1, size / 2, u64{1000}, u64{10}, u64{0}}) {
     std::filesystem::resize_file(model_, left);
@@ -221,13 +231,13 @@ TEST_F(ToolOnAModel, APlanRunsWithoutThePlanner) {
   std::vector<std::string> flags = same;
   const Outcome direct = run(flags);
   ASSERT_EQ(direct.code, 0) << direct.err;
-  flags.insert(flags.end(), {"--budget", "10MiB", "--out", plan});
+  flags.insert(flags.end(), {"--budget", "11MiB", "--out", plan});
   std::vector<std::string> args = {"plan", model_};
   args.insert(args.end(), flags.begin(), flags.end());
   const Outcome planned = tool(folder_, args);
   ASSERT_EQ(planned.code, 0) << planned.err;
   flags = same;
-  flags.insert(flags.end(), {"--plan", plan, "--budget", "10MiB"});
+  flags.insert(flags.end(), {"--plan", plan, "--budget", "11MiB"});
   const Outcome by_tool = run(flags);
   ASSERT_EQ(by_tool.code, 0) << by_tool.err;
   EXPECT_EQ(by_tool.json["output_ids"], direct.json["output_ids"]);

@@ -50,10 +50,11 @@ struct Tiny {
 
 TEST(PlannerTiny, all_in_memory) {
   Tiny t;
-  // y, z and x of 512 B make a page, the weights 32 KiB; page tables are 4 + 16 KiB.
+  // y, z and x of 512 B make a page, the weights 32 KiB; page tables are 4 + 16 KiB; the plan has 2 nodes and 5 values:
+  // 7 steps of 448 B are less than a page.
   const Plan p = t.plan(1 << 20);
   EXPECT_EQ(p.arena_bytes(kMemory).count, 4096u + 2 * 16384);
-  EXPECT_EQ(p.total_bytes(kMemory).count, 4096u + 2 * 16384 + 20480);
+  EXPECT_EQ(p.total_bytes(kMemory).count, 4096u + 2 * 16384 + 20480 + 4096);
   ASSERT_EQ(p.bodies.size(), 2u);
   EXPECT_EQ(p.bodies[0].steps.size(), 2u);
   ASSERT_EQ(p.bodies[1].steps.size(), 2u);
@@ -65,13 +66,14 @@ TEST(PlannerTiny, all_in_memory) {
 
 TEST(PlannerTiny, smallest_budget_by_hand) {
   Tiny t;
-  // 16 rows are 4 KiB and two granules: slots of two pages, two of them; one page for values; page tables.
-  EXPECT_EQ(smallest_budget(t.graph, t.machine, t.kernels, t.request).count, 2u * 8192 + 4096 + 20480);
+  // 16 rows are 4 KiB and two granules: slots of two pages, two of them; one page for values; page tables; 2 nodes,
+  // 8 blocks counted twice and 5 values are 23 steps of 448 B: three pages.
+  EXPECT_EQ(smallest_budget(t.graph, t.machine, t.kernels, t.request).count, 2u * 8192 + 4096 + 20480 + 3 * 4096);
 }
 
 TEST(PlannerTiny, streamed_plan_as_text) {
   Tiny t;
-  const Plan p = t.plan(40960);
+  const Plan p = t.plan(53248);
   EXPECT_TRUE(verify(t.graph, t.machine, p, t.request.weights).empty());
   const std::string text = to_text(p, t.graph, true);
   const char* const golden = R"(plan for test: 1 workers, 8 transfers in flight, granule 512 B
@@ -81,10 +83,11 @@ dram                                   MiB
   activations                         0.00
   unaccounted (alignment)             0.00
   page tables                         0.02
-  total                               0.04
+  plan and trace                      0.01
+  total                               0.05
   free                                0.00
-  budget                              0.04
-smallest budget 0.04 MiB
+  budget                              0.05
+smallest budget 0.05 MiB
 body load: n 0..2; 0 steps, 0.00 MiB moved, compute 0.00 us, transfers 0.00 us
 body step: n 1..2; 16 steps, 0.03 MiB moved, compute 11.53 us, transfers 32.77 us
       0 move                             w1@file+512[0:0..16] -> w1@dram+0[0:0..16] released 4  4096 B  4.10 us

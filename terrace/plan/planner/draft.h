@@ -78,6 +78,7 @@ struct Draft {
   u32 granule = 64;
   u64 limit = ~u64{0};         ///< budget of main memory, or its capacity
   u64 reserved = 0;            ///< request.reserves there
+  u64 plan_room = 0;           ///< kept for the plan itself, see plan_bytes
   std::vector<u32> kernel_of;  ///< by node: index into kernel_names
   std::vector<std::string> kernel_names;
   std::vector<WeightUse> weights;        ///< by value
@@ -113,6 +114,12 @@ inline u64 footprint(u64 offset, u64 bytes, u32 granule) {
 /// What page tables take: an entry of 8 bytes a page of 4 KiB, and the levels above. A reserve of its own.
 inline u64 page_tables(u64 arena) { return round_up(arena / 512, 4096) + (u64{16} << 10); }
 inline u64 arena_total(u64 arena) { return arena + page_tables(arena); }
+/// What the plan with its schedule and trace takes on the heap: so many bytes a step (measured: 360, and vectors that
+/// have grown), a step a node and two a block in each body. A reserve of its own.
+inline u64 plan_bytes(const Draft& d) {
+  const u64 steps = d.request.bodies.size() * (d.graph.nodes().size() + 2 * d.blocks.size()) + d.weights.size();
+  return round_up(steps * 448, 4096);
+}
 /// The largest arena, in pages, that a limit leaves room for; 0 if none.
 u64 largest_arena(u64 limit, u64 reserved);
 

@@ -181,6 +181,7 @@ void place(Draft& d) {
   p.arenas.push_back({d.memory, Bytes{arena}});
   p.reserves.push_back(
       {"page tables", d.memory, Bytes{page_tables(arena)}, "8 bytes a page of 4 KiB, and 16 KiB of upper levels"});
+  p.reserves.push_back({"plan and trace", d.memory, Bytes{d.plan_room}, "448 bytes a step"});
 }
 
 }  // namespace terrace::planner

@@ -160,12 +160,15 @@ Bytes smallest(Draft& d) {
   }
   search.set_sizes(best_k);
   search.set_mode(best_mode);
-  return Bytes{best};
+  choose_residency(d, least_residency(d));
+  search.keep_regions();
+  d.plan_room = plan_bytes(d);
+  return Bytes{best + d.plan_room};
 }
 
-void choose_sizes(Draft& d) {
-  d.plan.smallest_budget = smallest(d);
-  const u64 arena = largest_arena(d.limit, d.reserved);
+namespace {
+/// The best chunk bound and mode in an arena; false if none fits.
+bool choose_in(Draft& d, u64 arena) {
   Search search(d);
   int best = -1;
   double best_score = 0;
@@ -176,10 +179,25 @@ void choose_sizes(Draft& d) {
     if (best < 0 || score < best_score) best = k, best_score = score;
     if (d.mode == Mode::resident) break;  // smaller chunks free nothing that could be used
   }
-  if (best < 0) refuse(d);
+  if (best < 0) return false;
   search.set_sizes(best);
   fit(d, search, arena);
   search.keep_regions();
+  return true;
+}
+}  // namespace
+
+void choose_sizes(Draft& d) {
+  d.plan.smallest_budget = smallest(d);
+  if (d.limit < d.plan.smallest_budget.count) refuse(d);
+  // How many steps there are follows from what is streamed, and what is streamed from the room that steps leave.
+  d.plan_room = 0;
+  while (choose_in(d, largest_arena(d.limit, d.reserved + d.plan_room))) {
+    const u64 need = plan_bytes(d);
+    if (need <= d.plan_room) return;
+    d.plan_room = need;
+  }
+  smallest(d);  // more steps than room at every size tried: what the smallest budget would get
 }
 
 }  // namespace terrace::planner
