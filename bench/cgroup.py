@@ -24,7 +24,7 @@ class Outcome:
     timed_out: bool = False
     peak_bytes: int | None = None  # of the whole group; None: run outside one, or a kernel that does not tell
     kills: int = 0  # processes that the kernel killed in the group
-    hits: int = 0  # how often the limit was met; reclaiming page cache counts, and is no fault
+    hits: int = 0  # how often the limit was met, by kernels that count it; reclaiming page cache is no fault
 
     @property
     def good(self):

@@ -30,6 +30,8 @@ def section(doc):
     head = (f"{doc['date']}; {doc['processor']}, {doc['cores']} cores, {doc['threads']} threads, {doc['system']}; "
             f"{doc['model']['name']} ({doc['model']['bytes']:,} bytes, sha256 {doc['model']['sha256'][:12]}), context {doc['context']}; "
             f"median of {doc['runs']}; page cache {doc['page_cache']}")
+    if doc["load_average"] > 1:
+        head += f"; **the machine was busy (load {doc['load_average']:.1f}): rates do not count**"
     if doc.get("peer"):
         head += f"; llama.cpp of {doc['peer']['package']} ({doc['peer']['commit']})"
     parts = [f"## {doc['what']}", head + "."]

@@ -183,8 +183,8 @@ def document(what, terrace, runs):
     return {
         "schema": 1, "kind": "bench", "what": what, "processor": processor(), "cores": len(os.sched_getaffinity(0)),
         "threads": terrace.threads, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "system": f"{platform.system()} {platform.release()}", "runs": runs, "context": terrace.ctx,
-        "terrace_sha256": binary,
+        "system": f"{platform.system()} {platform.release().split('-')[0]}", "runs": runs, "context": terrace.ctx,
+        "terrace_sha256": binary, "load_average": os.getloadavg()[0],
         "model": {"name": os.path.basename(terrace.model), "bytes": check["bytes"], "sha256": digest(terrace.model)},
         "page_cache": "dropped before each run" if cgroup.drop_caches() else "NOT dropped (not allowed)", "rows": [], "bars": [], "tables": [],
     }

@@ -183,16 +183,29 @@ class Reader {
   u64 at_ = 0, sum_ = 0;
 };
 
-/// Median rate over slices of about a tenth of the time each.
-double rate(Reader& reader, u64 block, int depth, double seconds) {
-  const double first = reader.read(block, depth, depth * 2) / (depth * 2);
-  const int slice =
-      static_cast<int>(std::clamp(seconds / 8 / std::max(first, 1e-7), static_cast<double>(depth * 2), 4096.0));
+/// One way of reading, and what it reached in each round.
+struct Config {
+  u64 block;
+  int depth;
+  int count;  ///< blocks a slice
   std::vector<double> rates;
-  const double end = now() + seconds;
-  do rates.push_back(static_cast<double>(block) * slice / reader.read(block, depth, slice));
-  while (rates.size() < 3 || now() < end);
-  return median(rates);
+};
+
+/// Disks change pace for seconds at a time, so every way is tried in every round: medians then speak of one mixture of paces.
+std::vector<Config> measure(Reader& reader, double seconds, bool deep) {
+  constexpr int kRounds = 7;
+  std::vector<Config> all;
+  for (u64 block : kBlocks)
+    for (int depth : kDepths)
+      if (depth == 1 || deep) all.push_back({block, depth, 0, {}});
+  const double slice = seconds / (kRounds * static_cast<double>(all.size()));
+  for (Config& c : all) {
+    const double each = reader.read(c.block, c.depth, c.depth * 2) / (c.depth * 2);
+    c.count = static_cast<int>(std::clamp(slice / std::max(each, 1e-7), static_cast<double>(c.depth * 2), 4096.0));
+  }
+  for (int round = 0; round < kRounds; ++round)
+    for (Config& c : all) c.rates.push_back(static_cast<double>(c.block) * c.count / reader.read(c.block, c.depth, c.count));
+  return all;
 }
 
 }  // namespace
@@ -214,14 +227,12 @@ DiskRates disk_rates(const std::string& path, double seconds) {
   std::vector<double> single;
   for (int i = 0; i < 64; ++i) single.push_back(reader.read(4096, 1, 1));
   d.latency = median(single);
-  const double share = seconds / (std::size(kBlocks) * std::size(kDepths));
-  for (u64 block : kBlocks)
-    for (int depth : kDepths) {
-      if (depth > 1 && !d.io_uring) continue;  // what one thread with pread does has no depth
-      const double r = rate(reader, block, depth, share);
-      d.rates.push_back({Bytes{block}, depth, BytesPerSecond{r}});
-      d.best = std::max(d.best, r);
-    }
+  // What one thread with pread does has no depth.
+  for (const Config& c : measure(reader, seconds, d.io_uring)) {
+    const double r = median(c.rates);
+    d.rates.push_back({Bytes{c.block}, c.depth, BytesPerSecond{r}});
+    d.best = std::max(d.best, r);
+  }
   return d;
 }
 

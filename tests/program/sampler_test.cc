@@ -50,9 +50,9 @@ TEST(Sampler, TheNucleusMayReachBeyondTheFirstSortedPart) {
   SamplerOptions o;
   o.temperature = 1;
   o.top_p = 0.9;
-  const auto n = draw(o, std::vector<float>(2000, 0.0f), 20000);
+  const auto n = draw(o, std::vector<float>(2000, 0.0f), 2000);
   EXPECT_LE(n.size(), 1800u);
-  EXPECT_GT(n.size(), 1700u);
+  EXPECT_GT(n.size(), 1100u);  // 1800 (1 - exp(-2000 / 1800)) = 1207 are expected
 }
 
 TEST(Sampler, SeedsRepeatAndDiffer) {
