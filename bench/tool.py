@@ -81,11 +81,13 @@ class Terrace:
     """`terrace` with one model, one machine file and one context."""
 
     def __init__(self, binary, model, machine, threads, ctx=512, probe_seconds=2.0, rates=None):
+        load = os.getloadavg()[0]  # of others: later it would be our own
         self.binary, self.model, self.threads, self.ctx = binary, model, threads, ctx
         self.probe_seconds, self.given_rates = probe_seconds, rates
         self.folder = tempfile.TemporaryDirectory(prefix="terrace-bench-")
         self.machine = machine or self._probe_machine()
         self.rates_file = rates
+        self.load_before = load
 
     def path(self, name):
         return os.path.join(self.folder.name, name)
@@ -184,7 +186,7 @@ def document(what, terrace, runs):
         "schema": 1, "kind": "bench", "what": what, "processor": processor(), "cores": len(os.sched_getaffinity(0)),
         "threads": terrace.threads, "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "system": f"{platform.system()} {platform.release().split('-')[0]}", "runs": runs, "context": terrace.ctx,
-        "terrace_sha256": binary, "load_average": os.getloadavg()[0],
+        "terrace_sha256": binary, "load_average": terrace.load_before,
         "model": {"name": os.path.basename(terrace.model), "bytes": check["bytes"], "sha256": digest(terrace.model)},
         "page_cache": "dropped before each run" if cgroup.drop_caches() else "NOT dropped (not allowed)", "rows": [], "bars": [], "tables": [],
     }

@@ -134,6 +134,10 @@ std::optional<Bytes> peak_of(const Cgroup& g) {
   return v ? std::optional<Bytes>(Bytes{*v}) : std::nullopt;
 }
 
+Bytes mapped_files_in(const Cgroup& g) {
+  return Bytes{number_in(g.folder + "/memory.stat", g.version == 1 ? "mapped_file " : "file_mapped ").value_or(0)};
+}
+
 u64 kills_in(const Cgroup& g) {
   return number_in(g.folder + (g.version == 1 ? "/memory.oom_control" : "/memory.events"), "oom_kill ").value_or(0);
 }

@@ -24,6 +24,8 @@ bool join(const Cgroup& g);
 void remove(const Cgroup& g);
 /// Most bytes ever charged to it.
 std::optional<Bytes> peak_of(const Cgroup& g);
+/// Mapped file pages (of the binary, say) that are charged to it.
+Bytes mapped_files_in(const Cgroup& g);
 /// Processes that the kernel killed in it for want of memory.
 u64 kills_in(const Cgroup& g);
 

@@ -23,7 +23,11 @@ Bytes status_kib(const std::string& status, std::string_view key) {
 Peak measure_peak() {
   const std::string status = read_small("/proc/self/status");
   if (const auto own = own_cgroup(); own && is_alone_in(*own))
-    if (const auto peak = peak_of(*own)) return {*peak + status_kib(status, "RssFile:"), "cgroup"};
+    if (const auto peak = peak_of(*own)) {
+      // Pages of the binary that another group touched first are charged there: ours all the same.
+      const Bytes files = status_kib(status, "RssFile:"), charged = mapped_files_in(*own);
+      return {*peak + (files > charged ? files - charged : Bytes{}), "cgroup"};
+    }
   return {status_kib(status, "VmHWM:") + status_kib(status, "VmPTE:"), "proc"};
 }
 

@@ -103,6 +103,9 @@ void drop_pages(const std::string& path) {
 class Budgets : public ::testing::Test {
  protected:
   void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    GTEST_SKIP() << "a sanitizer's own memory has no place in a budget: see the release build";
+#endif
     if (!MemoryCgroup::make(u64{64} << 20))
       GTEST_SKIP() << "NO MEMORY CGROUP CAN BE MADE HERE: THE BUDGET IS NOT TESTED";
     testing::TinyLlama m;  // about 30 MB

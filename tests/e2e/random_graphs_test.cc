@@ -204,7 +204,7 @@ TEST_P(RandomGraphs, SameBitsAtEveryBudgetAndNearTheOracle) {
       const std::vector<Blob> outputs = s.by_plan(p);
       if (first.empty()) {
         first = outputs;
-        // docs/architecture.md: an 8-bit rounding that falls the other way costs a step of 1/127 of a block.
+        // The tolerance: an 8-bit rounding that falls the other way costs a step of 1/127 of a block.
         if (s.exact()) {
           EXPECT_EQ(outputs, oracle) << "the reference kernels and the interpreter differ";
         } else {
