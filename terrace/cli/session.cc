@@ -32,7 +32,7 @@ std::optional<int> try_plan(const Args& args, const std::string& path, Bytes bud
     int code = 0;
     try {
       TextOptions o = text_options(args, path);
-      o.context = args.integer("ctx", 512, 1, i64{1} << 24);
+      o.context = args.integer("ctx", 1, 1, i64{1} << 24);  // what no context would need
       o.budget = budget;
       TextModel(o, machine_of(args));
     } catch (const Error& e) { code = 100 + exit_code(e.kind()); } catch (const std::exception&) {

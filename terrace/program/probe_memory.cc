@@ -157,17 +157,20 @@ double read_rate(Team& team, int threads, const HugeBuffer& buffer, u64 bytes_ea
 
 double barrier_seconds(Team& team, double seconds) {
   if (team.size() == 1) return 0;
-  constexpr int kRounds = 200;
-  const std::function<void(int)> rounds = [&](int) {
-    for (int i = 0; i < kRounds; ++i) team.barrier();
-  };
+  // Batches far shorter than a scheduler's time slice, timed by the first worker: most of them nobody interrupts.
+  constexpr int kRounds = 16, kBatches = 32;
   std::vector<double> times;
+  const std::function<void(int)> batches = [&](int worker) {
+    team.barrier();
+    for (int b = 0; b < kBatches; ++b) {
+      const double t = now();
+      for (int i = 0; i < kRounds; ++i) team.barrier();
+      if (worker == 0) times.push_back((now() - t) / kRounds);
+    }
+  };
   const double end = now() + seconds;
-  do {
-    const double t = now();
-    team.run(rounds);
-    times.push_back((now() - t) / kRounds);
-  } while (times.size() < 20 || now() < end);
+  do team.run(batches);
+  while (now() < end);
   return lower_quartile(times);
 }
 
