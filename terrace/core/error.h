@@ -10,11 +10,11 @@ namespace terrace {
 
 /// Each kind has one exit code of the tool (docs/interface.md).
 enum class ErrorKind {
-  failure,      ///< the work itself failed (I/O, a device, a validation): exit 1
-  usage,        ///< the caller asked for something that does not exist: exit 2
-  does_not_fit, ///< the budget or capacity does not suffice: exit 3
-  bad_file,     ///< a file is damaged, foreign or not supported: exit 4
-  interrupted,  ///< cancelled by the caller: exit 130
+  failure,       ///< the work itself failed (I/O, a device, a validation): exit 1
+  usage,         ///< the caller asked for something that does not exist: exit 2
+  does_not_fit,  ///< the budget or capacity does not suffice: exit 3
+  bad_file,      ///< a file is damaged, foreign or not supported: exit 4
+  interrupted,   ///< cancelled by the caller: exit 130
 };
 
 /// Thrown while building, loading and planning; after `verify`, only for I/O or the device.
@@ -29,7 +29,10 @@ class Error : public std::exception {
   const std::string& hint() const noexcept { return hint_; }
   /// For does_not_fit: the smallest budget that would do; zero when unknown.
   Bytes smallest_budget() const noexcept { return smallest_; }
-  Error& with_smallest_budget(Bytes b) { smallest_ = b; return *this; }
+  Error& with_smallest_budget(Bytes b) {
+    smallest_ = b;
+    return *this;
+  }
 
  private:
   ErrorKind kind_;

@@ -1,4 +1,5 @@
-// Debian ships {fmt} as headers and a shared library; the tool links statically, so its non-template part is built here.
+// Debian ships {fmt} as headers and a shared library; the tool links statically, so its non-template part is built
+// here.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

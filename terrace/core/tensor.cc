@@ -73,9 +73,12 @@ std::string to_string(const TensorSpec& spec, std::span<const std::string> symbo
   for (int a = 0; a < spec.shape.rank; ++a) {
     if (a) s += ", ";
     const Dim d = spec.shape[a];
-    if (!d.is_symbol()) s += std::to_string(d.value);
-    else if (static_cast<std::size_t>(d.symbol) < symbol_names.size()) s += symbol_names[static_cast<std::size_t>(d.symbol)];
-    else s += "s" + std::to_string(d.symbol);
+    if (!d.is_symbol())
+      s += std::to_string(d.value);
+    else if (static_cast<std::size_t>(d.symbol) < symbol_names.size())
+      s += symbol_names[static_cast<std::size_t>(d.symbol)];
+    else
+      s += "s" + std::to_string(d.symbol);
   }
   return s + "]";
 }

@@ -36,7 +36,8 @@ std::string_view name_of(Layout l);
 bool parse(std::string_view text, DType& out);
 bool parse(std::string_view text, Layout& out);
 
-/// Bytes of one row of `columns` elements. Block layouts need a multiple of kBlock columns (checked when specs are made).
+/// Bytes of one row of `columns` elements. Block layouts need a multiple of kBlock columns (checked when specs are
+/// made).
 constexpr u64 row_bytes(DType t, Layout l, i64 columns) {
   const auto n = static_cast<u64>(columns);
   switch (l) {
@@ -55,13 +56,20 @@ inline constexpr SymbolId kNoSymbol = -1;
 
 /// An extent: a constant, or a symbol.
 struct Dim {
-  i64 value = 1;               ///< the constant; unused when `symbol` is set
+  i64 value = 1;  ///< the constant; unused when `symbol` is set
   SymbolId symbol = kNoSymbol;
   constexpr Dim() = default;
   constexpr Dim(i64 v) : value(v) {}  // NOLINT: constants convert to extents
-  static constexpr Dim of(SymbolId s) { Dim d; d.value = 0; d.symbol = s; return d; }
+  static constexpr Dim of(SymbolId s) {
+    Dim d;
+    d.value = 0;
+    d.symbol = s;
+    return d;
+  }
   constexpr bool is_symbol() const { return symbol != kNoSymbol; }
-  constexpr i64 at(std::span<const i64> symbols) const { return is_symbol() ? symbols[static_cast<std::size_t>(symbol)] : value; }
+  constexpr i64 at(std::span<const i64> symbols) const {
+    return is_symbol() ? symbols[static_cast<std::size_t>(symbol)] : value;
+  }
   constexpr bool operator==(const Dim&) const = default;
 };
 
@@ -70,7 +78,9 @@ struct Shape {
   std::array<Dim, kMaxRank> dims{};
   int rank = 0;
   constexpr Shape() = default;
-  constexpr Shape(std::initializer_list<Dim> d) { for (Dim x : d) dims[static_cast<std::size_t>(rank++)] = x; }
+  constexpr Shape(std::initializer_list<Dim> d) {
+    for (Dim x : d) dims[static_cast<std::size_t>(rank++)] = x;
+  }
   constexpr const Dim& operator[](int axis) const { return dims[static_cast<std::size_t>(axis)]; }
   constexpr Dim& operator[](int axis) { return dims[static_cast<std::size_t>(axis)]; }
   constexpr const Dim& last() const { return dims[static_cast<std::size_t>(rank - 1)]; }
@@ -90,8 +100,9 @@ struct TensorSpec {
   bool operator==(const TensorSpec&) const = default;
 };
 
-/// A spec with a pointer and actual extents. `stride[a]` is in bytes; along the last axis elements or blocks are packed.
-/// Plain data: kernels built for other instruction sets include this header, so it must stay free of inline library code.
+/// A spec with a pointer and actual extents. `stride[a]` is in bytes; along the last axis elements or blocks are
+/// packed. Plain data: kernels built for other instruction sets include this header, so it must stay free of inline
+/// library code.
 struct TensorView {
   std::byte* data = nullptr;
   DType dtype = DType::f32;

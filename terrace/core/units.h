@@ -17,8 +17,14 @@ struct Bytes {
   constexpr Bytes() = default;
   constexpr explicit Bytes(u64 n) : count(n) {}
   constexpr auto operator<=>(const Bytes&) const = default;
-  constexpr Bytes& operator+=(Bytes o) { count += o.count; return *this; }
-  constexpr Bytes& operator-=(Bytes o) { count -= o.count; return *this; }
+  constexpr Bytes& operator+=(Bytes o) {
+    count += o.count;
+    return *this;
+  }
+  constexpr Bytes& operator-=(Bytes o) {
+    count -= o.count;
+    return *this;
+  }
 };
 constexpr Bytes operator+(Bytes a, Bytes b) { return Bytes{a.count + b.count}; }
 constexpr Bytes operator-(Bytes a, Bytes b) { return Bytes{a.count - b.count}; }
@@ -35,17 +41,31 @@ struct Quantity {
   constexpr Quantity() = default;
   constexpr explicit Quantity(double v) : value(v) {}
   constexpr auto operator<=>(const Quantity&) const = default;
-  constexpr Quantity& operator+=(Quantity o) { value += o.value; return *this; }
-  constexpr Quantity& operator-=(Quantity o) { value -= o.value; return *this; }
+  constexpr Quantity& operator+=(Quantity o) {
+    value += o.value;
+    return *this;
+  }
+  constexpr Quantity& operator-=(Quantity o) {
+    value -= o.value;
+    return *this;
+  }
 };
 template <class T>
-constexpr Quantity<T> operator+(Quantity<T> a, Quantity<T> b) { return Quantity<T>{a.value + b.value}; }
+constexpr Quantity<T> operator+(Quantity<T> a, Quantity<T> b) {
+  return Quantity<T>{a.value + b.value};
+}
 template <class T>
-constexpr Quantity<T> operator-(Quantity<T> a, Quantity<T> b) { return Quantity<T>{a.value - b.value}; }
+constexpr Quantity<T> operator-(Quantity<T> a, Quantity<T> b) {
+  return Quantity<T>{a.value - b.value};
+}
 template <class T>
-constexpr Quantity<T> operator*(Quantity<T> a, double k) { return Quantity<T>{a.value * k}; }
+constexpr Quantity<T> operator*(Quantity<T> a, double k) {
+  return Quantity<T>{a.value * k};
+}
 template <class T>
-constexpr double operator/(Quantity<T> a, Quantity<T> b) { return a.value / b.value; }
+constexpr double operator/(Quantity<T> a, Quantity<T> b) {
+  return a.value / b.value;
+}
 
 using Seconds = Quantity<struct SecondsTag>;
 using Joules = Quantity<struct JoulesTag>;

@@ -14,8 +14,8 @@ struct InputBinding {
 };
 
 struct Bindings {
-  std::span<const i64> symbols;             ///< a value for each symbol of the graph
-  std::span<const InputBinding> inputs;     ///< the simulator needs none, but for ids of gathers
+  std::span<const i64> symbols;          ///< a value for each symbol of the graph
+  std::span<const InputBinding> inputs;  ///< the simulator needs none, but for ids of gathers
 };
 
 class Engine {

@@ -29,7 +29,7 @@ class Interpreter {
   const KernelTable& kernels_;
   std::vector<std::vector<std::byte>> storage_;  ///< by root value
   std::vector<std::byte> scratch_;
-  std::vector<i64> symbols_;                     ///< of the last run
+  std::vector<i64> symbols_;  ///< of the last run
 };
 
 }  // namespace terrace

@@ -100,7 +100,8 @@ void check_spec(const TensorSpec& s, const std::string& name, std::size_t symbol
       throw Error(ErrorKind::usage, fmt::format("extent {} is not positive or names no symbol", a), name);
   }
   if (s.layout != Layout::dense && (sh.last().is_symbol() || sh.last().value % kBlock != 0))
-    throw Error(ErrorKind::usage, fmt::format("{} needs rows of a multiple of {} elements", name_of(s.layout), kBlock), name);
+    throw Error(ErrorKind::usage, fmt::format("{} needs rows of a multiple of {} elements", name_of(s.layout), kBlock),
+                name);
 }
 }  // namespace
 
@@ -147,9 +148,7 @@ std::vector<ValueId> GraphBuilder::apply(const OpDef& op, std::vector<ValueId> i
   std::vector<TensorSpec> out;
   try {
     out = op.infer(specs, attrs);
-  } catch (const Error& e) {
-    throw Error(e.kind(), e.message(), where, e.hint());
-  }
+  } catch (const Error& e) { throw Error(e.kind(), e.message(), where, e.hint()); }
   ValueId taken = kNone;
   if (op.in_place_input >= 0) {
     taken = inputs[static_cast<std::size_t>(op.in_place_input)];
@@ -186,7 +185,8 @@ Graph GraphBuilder::finish() {
           throw Error(ErrorKind::usage, "reads a state that " + w.name + " has replaced", graph_.values_[v].name);
   for (ValueId v : graph_.outputs_)
     for (const Value& w : graph_.values_)
-      if (w.alias_of == v) throw Error(ErrorKind::usage, "an output is a state that " + w.name + " replaces", graph_.values_[v].name);
+      if (w.alias_of == v)
+        throw Error(ErrorKind::usage, "an output is a state that " + w.name + " replaces", graph_.values_[v].name);
   return std::move(graph_);
 }
 
@@ -199,7 +199,8 @@ std::string to_text(const Graph& g) {
   }
   for (ValueId v = 0; v < g.values().size(); ++v) {
     const Value& x = g.value(v);
-    if (x.kind != ValueKind::computed) s += fmt::format("{:<8} %{} {} : {}\n", name_of(x.kind), v, x.name, to_string(x.spec, names));
+    if (x.kind != ValueKind::computed)
+      s += fmt::format("{:<8} %{} {} : {}\n", name_of(x.kind), v, x.name, to_string(x.spec, names));
   }
   for (const Node& n : g.nodes()) {
     std::string line;

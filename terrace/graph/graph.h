@@ -33,8 +33,8 @@ struct Value {
   std::string name;
   ValueKind kind = ValueKind::computed;
   TensorSpec spec;
-  NodeId producer = kNone;    ///< the node that computes it
-  ValueId alias_of = kNone;   ///< the version of the state whose bytes it takes over
+  NodeId producer = kNone;   ///< the node that computes it
+  ValueId alias_of = kNone;  ///< the version of the state whose bytes it takes over
 };
 
 struct Node {

@@ -39,19 +39,27 @@ struct Axis {
 
 /// Arithmetic and traffic of one application: bytes each operand must give or take at least once.
 struct Cost {
-  double flops = 0;                          ///< a multiply-add counts as two
-  std::array<Bytes, kMaxOperands> read{};    ///< per input
-  std::array<Bytes, kMaxOperands> write{};   ///< per output
-  Bytes total_read() const { Bytes b; for (Bytes x : read) b += x; return b; }
-  Bytes total_write() const { Bytes b; for (Bytes x : write) b += x; return b; }
+  double flops = 0;                         ///< a multiply-add counts as two
+  std::array<Bytes, kMaxOperands> read{};   ///< per input
+  std::array<Bytes, kMaxOperands> write{};  ///< per output
+  Bytes total_read() const {
+    Bytes b;
+    for (Bytes x : read) b += x;
+    return b;
+  }
+  Bytes total_write() const {
+    Bytes b;
+    for (Bytes x : write) b += x;
+    return b;
+  }
 };
 
 /// Operand specs of an application whose sizes are known: extents come from views' dims, symbols resolved.
 struct OpInstance {
-  std::span<const TensorView> in;    ///< data may be null
+  std::span<const TensorView> in;  ///< data may be null
   std::span<const TensorView> out;
   const Attrs& attrs;
-  std::span<const i64> symbols;      ///< actual values
+  std::span<const i64> symbols;  ///< actual values
 };
 
 struct OpDef {
@@ -74,7 +82,8 @@ struct OpDef {
 /// Bytes of a packed view.
 Bytes packed_bytes(const TensorView& v);
 
-/// Cost of an op that reads every input and writes every output once, with `flops_per_output` operations an output element.
+/// Cost of an op that reads every input and writes every output once, with `flops_per_output` operations an output
+/// element.
 Cost streaming_cost(const OpInstance& op, double flops_per_output);
 inline Bytes no_scratch(const OpInstance&, int) { return Bytes{}; }
 

@@ -28,8 +28,8 @@ struct GgufEntry {
 
 struct GgufTensor {
   std::string name;
-  TensorSpec spec;   ///< extents outermost first (GGUF stores them innermost first)
-  u64 offset = 0;    ///< from the start of the file
+  TensorSpec spec;  ///< extents outermost first (GGUF stores them innermost first)
+  u64 offset = 0;   ///< from the start of the file
   u64 bytes = 0;
 };
 
@@ -46,8 +46,8 @@ class GgufFile {
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   const GgufEntry* find(std::string_view key) const;
   const GgufTensor* find_tensor(std::string_view name) const;
-  /// A value of any integer type that fits / any float / string / bool; nothing if the key is absent; Error(bad_file) naming the
-  /// key if it has another type.
+  /// A value of any integer type that fits / any float / string / bool; nothing if the key is absent; Error(bad_file)
+  /// naming the key if it has another type.
   std::optional<u64> get_uint(std::string_view key) const;
   std::optional<double> get_float(std::string_view key) const;
   std::optional<std::string> get_string(std::string_view key) const;

@@ -20,8 +20,8 @@ class Tokenizer {
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
 
-  /// Token ids of UTF-8 text. Invalid UTF-8 is split byte by byte, never rejected. With `special`, the texts of control and
-  /// user-defined tokens ("<|im_start|>") become their ids; otherwise they are ordinary text.
+  /// Token ids of UTF-8 text. Invalid UTF-8 is split byte by byte, never rejected. With `special`, the texts of control
+  /// and user-defined tokens ("<|im_start|>") become their ids; otherwise they are ordinary text.
   std::vector<i32> encode(std::string_view text, bool special) const;
   /// The bytes a token stands for; control tokens give their text only with `special`.
   std::string piece(i32 id, bool special = false) const;
@@ -43,8 +43,8 @@ class Tokenizer {
 struct ChatMessage {
   std::string role, content;
 };
-/// ChatML ("<|im_start|>role\ncontent<|im_end|>\n"), with the system message that the model's own template supplies when
-/// the first message is none. Throws Error(bad_file) for any template that is not recognised as ChatML.
+/// ChatML ("<|im_start|>role\ncontent<|im_end|>\n"), with the system message that the model's own template supplies
+/// when the first message is none. Throws Error(bad_file) for any template that is not recognised as ChatML.
 std::string render_chat(const std::optional<std::string>& template_text, const std::vector<ChatMessage>& messages);
 
 }  // namespace terrace::io

@@ -9,12 +9,12 @@ namespace terrace {
 
 /// What one step does, as far as its cost is concerned.
 struct Work {
-  std::string_view kernel;    ///< name of the kernel
-  std::string_view op;        ///< its op
+  std::string_view kernel;  ///< name of the kernel
+  std::string_view op;      ///< its op
   std::string_view op_class;
   double flops = 0;
-  Bytes read, written;        ///< in the unit's near tier
-  bool single_row = false;    ///< one row of activations: matrix x vector
+  Bytes read, written;      ///< in the unit's near tier
+  bool single_row = false;  ///< one row of activations: matrix x vector
   int threads = 1;
 };
 

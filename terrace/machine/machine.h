@@ -29,17 +29,17 @@ struct AccessEnergy {
 
 /// A store. `hardware` tiers (caches) are described, not planned.
 struct Tier {
-  std::string id;             ///< "dram", "disk", "hbm"
-  std::string kind;           ///< sram | dram | hbm | cxl | nvme
-  bool hardware = false;      ///< managed by hardware: no placements
-  bool persistent = false;    ///< a file system: files live here
+  std::string id;           ///< "dram", "disk", "hbm"
+  std::string kind;         ///< sram | dram | hbm | cxl | nvme
+  bool hardware = false;    ///< managed by hardware: no placements
+  bool persistent = false;  ///< a file system: files live here
   Bytes capacity;
-  int instances = 1;          ///< e.g. one L2 a core
-  BytesPerSecond read, write; ///< all readers together
+  int instances = 1;           ///< e.g. one L2 a core
+  BytesPerSecond read, write;  ///< all readers together
   /// Read bandwidth by number of threads (entry t-1), where measured; else empty.
   std::vector<double> read_Bps_by_threads;
-  Seconds latency;            ///< of one access of a granule, idle
-  Bytes granule{64};          ///< smallest transfer; a disk's direct-I/O alignment
+  Seconds latency;    ///< of one access of a granule, idle
+  Bytes granule{64};  ///< smallest transfer; a disk's direct-I/O alignment
   AccessEnergy energy;
   std::string source;
 };
@@ -54,29 +54,29 @@ struct LinkRate {
 /// A path along which a Move goes, from tier `from` to tier `to` (a file read is disk -> dram).
 struct Link {
   TierId from = kNoTier, to = kNoTier;
-  BytesPerSecond rate;         ///< best
-  Seconds latency;             ///< of one request
-  std::vector<LinkRate> rates; ///< by block and depth, where measured
+  BytesPerSecond rate;          ///< best
+  Seconds latency;              ///< of one request
+  std::vector<LinkRate> rates;  ///< by block and depth, where measured
   std::optional<double> pj_per_bit;
   std::string source;
 };
 
 /// Speed of one kernel (or op class) on a unit, at a number of threads.
 struct UnitRate {
-  std::string kernel;     ///< exact kernel name ("linear.q8a.q4_1.avx2"), an op ("linear"), or a class ("contraction")
+  std::string kernel;  ///< exact kernel name ("linear.q8a.q4_1.avx2"), an op ("linear"), or a class ("contraction")
   int threads = 1;
-  OpsPerSecond peak;      ///< operands in cache, many rows of activations (matrix x matrix)
-  OpsPerSecond vector_peak; ///< operands in cache, one row of activations; zero = the same as peak
-  BytesPerSecond stream;  ///< operands from the near tier; zero = the tier's own bandwidth
+  OpsPerSecond peak;         ///< operands in cache, many rows of activations (matrix x matrix)
+  OpsPerSecond vector_peak;  ///< operands in cache, one row of activations; zero = the same as peak
+  BytesPerSecond stream;     ///< operands from the near tier; zero = the tier's own bandwidth
   std::optional<double> pj_per_op;
 };
 
 struct Unit {
-  std::string id;        ///< "cpu"
-  std::string kind;      ///< simd | systolic | tensor | pim_simd | ...
-  TierId near = kNoTier; ///< the tier whose placements it computes on
+  std::string id;         ///< "cpu"
+  std::string kind;       ///< simd | systolic | tensor | pim_simd | ...
+  TierId near = kNoTier;  ///< the tier whose placements it computes on
   int threads = 1;
-  Seconds step_overhead; ///< of one step, synchronisation included
+  Seconds step_overhead;  ///< of one step, synchronisation included
   std::vector<UnitRate> rates;
   std::string source;
 };

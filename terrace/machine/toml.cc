@@ -206,6 +206,10 @@ std::vector<std::string> names_in(const std::vector<fs::path>& folders) {
 Machine parse(std::string_view text, std::string_view origin) {
   const std::string at(origin);
   if (text.size() > kMaxFile) throw Error(ErrorKind::bad_file, "the machine file is longer than 1 MiB", at, "split it");
+  if (const std::size_t line = detail::foreign_line(text))
+    throw Error(ErrorKind::bad_file,
+                "no valid TOML: a character outside quotes, or inside a \"\"\" string, is not ASCII",
+                fmt::format("{}:{}", at, line), "write such text in '...' or \"...\" on one line");
   try {
     const toml::table doc = toml::parse(text, at);
     return read_machine(doc, at);
@@ -213,8 +217,9 @@ Machine parse(std::string_view text, std::string_view origin) {
     throw Error(ErrorKind::bad_file, fmt::format("no valid TOML: {}", e.description()),
                 fmt::format("{}:{}", at, e.source().begin.line), "see machines/README.md for an example");
   } catch (const detail::BrokenAssumption&) {
-    throw Error(ErrorKind::bad_file, "no valid TOML: a table's name, a key or a value begins with a character that none can",
-                at, "see machines/README.md for an example");
+    throw Error(ErrorKind::bad_file,
+                "no valid TOML: a table's name, a key or a value begins with a character that none can", at,
+                "see machines/README.md for an example");
   }
 }
 

@@ -12,13 +12,15 @@ namespace {
 
 class Builder {
  public:
-  Builder(const LlamaConfig& c, const LlamaOptions& o, const std::function<const TensorSpec*(std::string_view)>& spec_of)
+  Builder(const LlamaConfig& c, const LlamaOptions& o,
+          const std::function<const TensorSpec*(std::string_view)>& spec_of)
       : c_(c), o_(o), spec_of_(spec_of), n_(g_.symbol("n", o.max_tokens)), pos_(g_.symbol("pos", o.context - 1)) {}
 
   Graph build() {
     const ValueId ids = g_.input("ids", {DType::i32, Layout::dense, {Dim::of(n_)}});
     const ValueId table = matrix("token_embd.weight", c_.vocabulary, c_.width);
-    ValueId x = g_.call(ops::dequantize, {g_.call(ops::take_rows, {table, ids}, {}, "embedding_rows")}, {}, "embedding");
+    ValueId x =
+        g_.call(ops::dequantize, {g_.call(ops::take_rows, {table, ids}, {}, "embedding_rows")}, {}, "embedding");
     Attrs angles;
     angles.ints[0] = c_.rope_dims;
     angles.floats[0] = c_.rope_base;
@@ -38,7 +40,9 @@ class Builder {
     if (!s) throw Error(ErrorKind::bad_file, "the model has no such tensor", name);
     if (!(s->shape == want))
       throw Error(ErrorKind::bad_file,
-                  fmt::format("is {}, the model's configuration needs {}", to_string(*s), to_string({s->dtype, s->layout, want})), name);
+                  fmt::format("is {}, the model's configuration needs {}", to_string(*s),
+                              to_string({s->dtype, s->layout, want})),
+                  name);
     return g_.weight(name, *s);
   }
   ValueId matrix(const std::string& name, i64 rows, i64 columns) { return weight(name, {Dim(rows), Dim(columns)}); }
@@ -92,12 +96,14 @@ class Builder {
     a.floats[0] = 1.0 / std::sqrt(static_cast<double>(c_.head_dim));
     a.symbols[0] = pos_;
     const ValueId att = g_.call(ops::attention, {q, keys, values}, a, p + "attention");
-    x = g_.call(ops::add, {x, project(att, p + "attn_output.weight", c_.width, q_width, p + "attn_output")}, {}, p + "attn_residual");
+    x = g_.call(ops::add, {x, project(att, p + "attn_output.weight", c_.width, q_width, p + "attn_output")}, {},
+                p + "attn_residual");
     const ValueId f = norm(x, p + "ffn_norm.weight", p + "ffn_norm");
     const ValueId gate = project(f, p + "ffn_gate.weight", c_.ffn, c_.width, p + "gate");
     const ValueId up = project(f, p + "ffn_up.weight", c_.ffn, c_.width, p + "up");
     const ValueId hidden = g_.call(ops::silu_mul, {gate, up}, {}, p + "hidden");
-    return g_.call(ops::add, {x, project(hidden, p + "ffn_down.weight", c_.width, c_.ffn, p + "down")}, {}, p + "residual");
+    return g_.call(ops::add, {x, project(hidden, p + "ffn_down.weight", c_.width, c_.ffn, p + "down")}, {},
+                   p + "residual");
   }
 
   const LlamaConfig& c_;
@@ -110,9 +116,11 @@ class Builder {
 
 }  // namespace
 
-Graph llama(const LlamaConfig& c, const LlamaOptions& o, const std::function<const TensorSpec*(std::string_view)>& spec_of) {
+Graph llama(const LlamaConfig& c, const LlamaOptions& o,
+            const std::function<const TensorSpec*(std::string_view)>& spec_of) {
   if (o.context < 1 || o.context > c.context)
-    throw Error(ErrorKind::usage, fmt::format("a context of {} tokens is not in 1..{}, the model's", o.context, c.context), "context",
+    throw Error(ErrorKind::usage,
+                fmt::format("a context of {} tokens is not in 1..{}, the model's", o.context, c.context), "context",
                 "ask for a shorter prompt and fewer tokens, or --ctx");
   if (o.max_tokens < 1 || o.max_tokens > o.context)
     throw Error(ErrorKind::usage, "a step takes between one token and the context", "max_tokens");

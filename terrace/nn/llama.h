@@ -19,17 +19,17 @@ enum class Logits : std::uint8_t {
 };
 
 struct LlamaOptions {
-  i64 context = 512;        ///< rows of the cache; at most the model's
-  i64 max_tokens = 512;     ///< upper bound of tokens in a step (symbol "n")
+  i64 context = 512;     ///< rows of the cache; at most the model's
+  i64 max_tokens = 512;  ///< upper bound of tokens in a step (symbol "n")
   DType kv_dtype = DType::f16;
   Layout kv_layout = Layout::dense;  ///< f16 dense, or f32 q8_0
   bool quantize_activations = true;  ///< 8-bit blocks before matrices in block layouts
   Logits logits = Logits::last;
 };
 
-/// Inputs: "ids" i32 [n]. Symbols: "n" tokens in the step, "pos" position of its first. State: "blk.I.k_cache", "blk.I.v_cache".
-/// Output 0: "logits". `spec_of(name)` gives a weight's spec, or throws; "output.weight" may be absent (nullptr result):
-/// then token_embd.weight is used.
+/// Inputs: "ids" i32 [n]. Symbols: "n" tokens in the step, "pos" position of its first. State: "blk.I.k_cache",
+/// "blk.I.v_cache". Output 0: "logits". `spec_of(name)` gives a weight's spec, or throws; "output.weight" may be absent
+/// (nullptr result): then token_embd.weight is used.
 Graph llama(const LlamaConfig& config, const LlamaOptions& options,
             const std::function<const TensorSpec*(std::string_view)>& spec_of);
 

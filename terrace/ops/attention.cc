@@ -24,7 +24,8 @@ Cost cost_rope_angles(const OpInstance& op) {
 }
 
 std::vector<TensorSpec> infer_rope(std::span<const TensorSpec> in, const Attrs& a) {
-  require(is_dense(in[0]) && is_dense(in[1]) && in[0].shape.rank == 2 && in[1].shape.rank == 2, "needs dense f32 matrices");
+  require(is_dense(in[0]) && is_dense(in[1]) && in[0].shape.rank == 2 && in[1].shape.rank == 2,
+          "needs dense f32 matrices");
   require(in[0].shape[0] == in[1].shape[0], "needs one row of angles a row");
   const Dim width = in[0].shape[1], d = in[1].shape[1];
   require(!width.is_symbol() && !d.is_symbol(), "needs constant widths");
@@ -88,9 +89,10 @@ Bytes scratch_attention(const OpInstance& op, int workers) {
 }  // namespace
 
 const OpDef rope_angles{"rope_angles", OpClass::elementwise, 1, 1, infer_rope_angles, cost_rope_angles, no_scratch, {}};
-const OpDef rope{"rope", OpClass::elementwise, 2, 1, infer_rope, cost_rope, no_scratch,
-                 {parallel_axis("n", {0, 0, 0, -1, -1, -1})}};
-const OpDef append_rows{"append_rows", OpClass::data_movement, 2, 1, infer_append_rows, cost_append_rows, no_scratch, {}, 0};
+const OpDef rope{
+    "rope", OpClass::elementwise, 2, 1, infer_rope, cost_rope, no_scratch, {parallel_axis("n", {0, 0, 0, -1, -1, -1})}};
+const OpDef append_rows{
+    "append_rows", OpClass::data_movement, 2, 1, infer_append_rows, cost_append_rows, no_scratch, {}, 0};
 const OpDef attention{"attention", OpClass::attention, 3, 1, infer_attention, cost_attention, scratch_attention, {}};
 
 }  // namespace terrace::ops

@@ -15,7 +15,9 @@ std::vector<TensorSpec> infer_unary(std::span<const TensorSpec> in, const Attrs&
   return {in[0]};
 }
 template <int flops>
-Cost cost(const OpInstance& op) { return streaming_cost(op, flops); }
+Cost cost(const OpInstance& op) {
+  return streaming_cost(op, flops);
+}
 
 constexpr Axis kRows2 = parallel_axis("n", {0, 0, 0, -1, -1, -1});
 constexpr Axis kColumns2 = parallel_axis("k", {1, 1, 1, -1, -1, -1});
@@ -25,8 +27,10 @@ constexpr Axis kColumns2 = parallel_axis("k", {1, 1, 1, -1, -1, -1});
 const OpDef add{"add", OpClass::elementwise, 2, 1, infer_binary, cost<1>, no_scratch, {kRows2, kColumns2}};
 const OpDef mul{"mul", OpClass::elementwise, 2, 1, infer_binary, cost<1>, no_scratch, {kRows2, kColumns2}};
 // exp, add, divide: counted as one each.
-const OpDef silu{"silu", OpClass::elementwise, 1, 1, infer_unary, cost<3>, no_scratch,
-                 {parallel_axis("n", {0, 0, -1, -1, -1, -1}), parallel_axis("k", {1, 1, -1, -1, -1, -1})}};
+const OpDef silu{"silu",      OpClass::elementwise,
+                 1,           1,
+                 infer_unary, cost<3>,
+                 no_scratch,  {parallel_axis("n", {0, 0, -1, -1, -1, -1}), parallel_axis("k", {1, 1, -1, -1, -1, -1})}};
 const OpDef silu_mul{"silu_mul", OpClass::elementwise, 2, 1, infer_binary, cost<4>, no_scratch, {kRows2, kColumns2}};
 
 }  // namespace terrace::ops

@@ -19,9 +19,21 @@ Cost cost_norm(const OpInstance& op) { return streaming_cost(op, 4); }
 
 }  // namespace
 
-const OpDef rms_norm{"rms_norm", OpClass::normalisation, 2, 1, infer_rms_norm, cost_norm, no_scratch,
+const OpDef rms_norm{"rms_norm",
+                     OpClass::normalisation,
+                     2,
+                     1,
+                     infer_rms_norm,
+                     cost_norm,
+                     no_scratch,
                      {parallel_axis("n", {0, -1, 0, -1, -1, -1}), reduce_axis("k", {1, 0, 1, -1, -1, -1}, 1)}};
-const OpDef softmax{"softmax", OpClass::normalisation, 1, 1, infer_softmax, cost_norm, no_scratch,
+const OpDef softmax{"softmax",
+                    OpClass::normalisation,
+                    1,
+                    1,
+                    infer_softmax,
+                    cost_norm,
+                    no_scratch,
                     {parallel_axis("n", {0, 0, -1, -1, -1, -1}), reduce_axis("k", {1, 1, -1, -1, -1, -1}, 1)}};
 
 }  // namespace terrace::ops

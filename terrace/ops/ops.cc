@@ -3,8 +3,9 @@
 namespace terrace::ops {
 
 std::span<const OpDef* const> all() {
-  static constexpr const OpDef* kAll[] = {&take_rows, &dequantize,  &quantize, &rms_norm,    &linear,    &add,       &mul, &silu,
-                                          &silu_mul,  &softmax,     &rope_angles, &rope,     &append_rows, &attention, &last_rows};
+  static constexpr const OpDef* kAll[] = {&take_rows,   &dequantize, &quantize,    &rms_norm,  &linear,
+                                          &add,         &mul,        &silu,        &silu_mul,  &softmax,
+                                          &rope_angles, &rope,       &append_rows, &attention, &last_rows};
   return kAll;
 }
 

@@ -40,12 +40,21 @@ Cost cost_quantize(const OpInstance& op) { return streaming_cost(op, 3); }
 
 }  // namespace
 
-const OpDef take_rows{"take_rows", OpClass::data_movement, 2, 1, infer_take_rows, cost_take_rows, no_scratch,
-                      {parallel_axis("n", {-1, 0, 0, -1, -1, -1})}, -1, true};
+const OpDef take_rows{"take_rows",
+                      OpClass::data_movement,
+                      2,
+                      1,
+                      infer_take_rows,
+                      cost_take_rows,
+                      no_scratch,
+                      {parallel_axis("n", {-1, 0, 0, -1, -1, -1})},
+                      -1,
+                      true};
 const OpDef last_rows{"last_rows", OpClass::data_movement, 1, 1, infer_last_rows, cost_last_rows, no_scratch, {}};
-const OpDef dequantize{"dequantize", OpClass::elementwise, 1, 1, infer_dequantize, cost_dequantize, no_scratch,
-                       {parallel_axis("n", {0, 0, -1, -1, -1, -1})}};
-const OpDef quantize{"quantize", OpClass::elementwise, 1, 1, infer_quantize, cost_quantize, no_scratch,
-                     {parallel_axis("n", {0, 0, -1, -1, -1, -1})}};
+const OpDef dequantize{
+    "dequantize",     OpClass::elementwise, 1,          1,
+    infer_dequantize, cost_dequantize,      no_scratch, {parallel_axis("n", {0, 0, -1, -1, -1, -1})}};
+const OpDef quantize{"quantize",     OpClass::elementwise, 1,          1,
+                     infer_quantize, cost_quantize,        no_scratch, {parallel_axis("n", {0, 0, -1, -1, -1, -1})}};
 
 }  // namespace terrace::ops

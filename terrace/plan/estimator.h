@@ -20,18 +20,19 @@ StepViews bind_step(const Graph& graph, const Plan& plan, const Body& body, cons
 
 /// Bytes and operations of a step at these symbol values.
 struct StepWork {
-  Bytes read[8], written[8];   ///< payload by tier (at most 8 tiers)
-  Bytes transferred;           ///< of a Move: payload plus what whole granules add
-  int requests = 1;            ///< of a Move
+  Bytes read[8], written[8];  ///< payload by tier (at most 8 tiers)
+  Bytes transferred;          ///< of a Move: payload plus what whole granules add
+  int requests = 1;           ///< of a Move
   double flops = 0;
   bool single_row = false;
 };
-StepWork step_work(const Graph& graph, const Plan& plan, const Body& body, const Step& step, std::span<const i64> symbols);
+StepWork step_work(const Graph& graph, const Plan& plan, const Body& body, const Step& step,
+                   std::span<const i64> symbols);
 
 struct StepEstimate {
-  Seconds seconds;              ///< uncontended
-  std::optional<Joules> joules; ///< nothing when any part is unknown
-  Joules known_joules;          ///< sum of the known parts
+  Seconds seconds;               ///< uncontended
+  std::optional<Joules> joules;  ///< nothing when any part is unknown
+  Joules known_joules;           ///< sum of the known parts
 };
 StepEstimate estimate(const Graph& graph, const Machine& machine, const Plan& plan, const Body& body, const Step& step,
                       const StepWork& work);
@@ -42,7 +43,7 @@ struct Bound {
   Seconds seconds;
   const char* by = "";  ///< "disk", "dram", "compute"
 };
-Bound physical_bound(Bytes touched, Bytes kept, Bytes cache_read, double flops, BytesPerSecond slow, BytesPerSecond fast,
-                     OpsPerSecond peak);
+Bound physical_bound(Bytes touched, Bytes kept, Bytes cache_read, double flops, BytesPerSecond slow,
+                     BytesPerSecond fast, OpsPerSecond peak);
 
 }  // namespace terrace

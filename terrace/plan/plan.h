@@ -23,12 +23,12 @@ inline constexpr int kUses = 7;
 /// A value, or rows [row_begin, row_end) of it along axis 0, at a place. A later version of a state has the placement
 /// of its root. `bytes` is the payload at the upper bounds of the symbols in its body (or of the graph).
 struct Placement {
-  ValueId value = kNone;  ///< kNone: scratch of a kernel or staging of a Move
+  ValueId value = kNone;           ///< kNone: scratch of a kernel or staging of a Move
   i64 row_begin = 0, row_end = 0;  ///< 0, 0: the whole value
   TierId tier = 0;
   Owner owner = Owner::plan;
   Use use = Use::activations;
-  u32 file = kNone;       ///< index into Plan::files for Owner::file
+  u32 file = kNone;  ///< index into Plan::files for Owner::file
   u64 offset = 0;
   Bytes bytes;
   /// Bytes around the payload that a transfer into it may overwrite (direct I/O reads whole granules):
@@ -60,7 +60,8 @@ struct Edge {
 enum class StepKind : std::uint8_t { compute, move };
 enum class Lane : std::uint8_t { compute, io };
 
-/// Moves of rows picked by ids take them from `operands`: reads = {table at file, ids}, writes = {rows}; one request a row.
+/// Moves of rows picked by ids take them from `operands`: reads = {table at file, ids}, writes = {rows}; one request a
+/// row.
 struct Step {
   StepKind kind = StepKind::compute;
   Lane lane = Lane::compute;
@@ -69,14 +70,14 @@ struct Step {
   LinkId link = 0;            ///< of a Move
   std::uint16_t workers = 1;  ///< of a Compute: 1, or all of the plan's
   std::uint16_t n_reads = 0, n_writes = 0, n_edges = 0;
-  NodeId node = kNone;        ///< of a Compute or a gather
-  u32 kernel = kNone;         ///< index into Plan::kernels
-  u32 scratch = kNone;        ///< placement: scratch of a kernel, staging of a Move
-  u32 block = kNone;          ///< of a Move that fills the ring: index into Plan::stream
-  u32 first_operand = 0;      ///< in Body::operands: reads, then writes
-  u32 first_edge = 0;         ///< in Body::edges
-  Bytes payload;              ///< bytes read and written by a Compute, or moved; at the body's typical symbols
-  Seconds seconds;            ///< uncontended, at the body's typical symbols
+  NodeId node = kNone;    ///< of a Compute or a gather
+  u32 kernel = kNone;     ///< index into Plan::kernels
+  u32 scratch = kNone;    ///< placement: scratch of a kernel, staging of a Move
+  u32 block = kNone;      ///< of a Move that fills the ring: index into Plan::stream
+  u32 first_operand = 0;  ///< in Body::operands: reads, then writes
+  u32 first_edge = 0;     ///< in Body::edges
+  Bytes payload;          ///< bytes read and written by a Compute, or moved; at the body's typical symbols
+  Seconds seconds;        ///< uncontended, at the body's typical symbols
 };
 
 /// One row block that travels from a file through the ring, once in every repetition of every repeated body.
@@ -90,8 +91,9 @@ struct Interval {
   bool operator==(const Interval&) const = default;
 };
 
-/// Steps that run as one repetition. The computes of a repetition start after all computes of the one before have ended;
-/// moves that fill the ring may start earlier, as soon as their edges allow. Step order is the order of issue in each lane.
+/// Steps that run as one repetition. The computes of a repetition start after all computes of the one before have
+/// ended; moves that fill the ring may start earlier, as soon as their edges allow. Step order is the order of issue in
+/// each lane.
 struct Body {
   std::string name;               ///< "load", "prompt", "decode"
   bool once = false;              ///< run once before all others: brings pinned weights in
@@ -133,7 +135,7 @@ struct PlanFile {
 };
 
 struct Plan {
-  std::string machine;             ///< name
+  std::string machine;  ///< name
   u64 graph_fingerprint = 0;
   std::vector<std::string> tiers;  ///< names, by TierId
   std::vector<TierBudget> budget;  ///< of the whole process; a tier not named has no limit but its capacity

@@ -10,8 +10,10 @@ GraphWork graph_work(const Graph& graph, std::span<const i64> symbols) {
   std::vector<Bytes> touched(graph.values().size());
   for (const Node& node : graph.nodes()) {
     TensorView in[kMaxOperands], out[kMaxOperands];
-    for (std::size_t i = 0; i < node.inputs.size(); ++i) in[i] = make_view(graph.value(node.inputs[i]).spec, nullptr, symbols);
-    for (std::size_t i = 0; i < node.outputs.size(); ++i) out[i] = make_view(graph.value(node.outputs[i]).spec, nullptr, symbols);
+    for (std::size_t i = 0; i < node.inputs.size(); ++i)
+      in[i] = make_view(graph.value(node.inputs[i]).spec, nullptr, symbols);
+    for (std::size_t i = 0; i < node.outputs.size(); ++i)
+      out[i] = make_view(graph.value(node.outputs[i]).spec, nullptr, symbols);
     const Cost c = node.op->cost({{in, node.inputs.size()}, {out, node.outputs.size()}, node.attrs, symbols});
     w.flops += c.flops;
     for (std::size_t i = 0; i < node.inputs.size(); ++i) {
@@ -47,7 +49,8 @@ BoundRates rates_of(const Machine& machine, int threads) {
   return r;
 }
 
-Bound bound_of(const GraphWork& work, Bytes all_weights, Bytes state, std::optional<Bytes> budget, const BoundRates& rates) {
+Bound bound_of(const GraphWork& work, Bytes all_weights, Bytes state, std::optional<Bytes> budget,
+               const BoundRates& rates) {
   Bytes kept = work.weights;
   if (budget) {
     const Bytes fixed = state + (all_weights < 1_GiB ? 12_MiB : 32_MiB);

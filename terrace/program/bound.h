@@ -30,6 +30,7 @@ BoundRates rates_of(const Machine& machine, int threads);
 
 /// Seconds at least for `work` under a whole-process budget (none: everything stays).
 /// Weights that can stay: W = clamp(budget - state - R, 0, S), R = 12 MiB for models under 1 GiB, else 32 MiB.
-Bound bound_of(const GraphWork& work, Bytes all_weights, Bytes state, std::optional<Bytes> budget, const BoundRates& rates);
+Bound bound_of(const GraphWork& work, Bytes all_weights, Bytes state, std::optional<Bytes> budget,
+               const BoundRates& rates);
 
 }  // namespace terrace

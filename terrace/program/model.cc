@@ -62,7 +62,8 @@ nn::LlamaConfig read_config(const io::GgufFile& file) {
   r.refuse("rope.scale_linear", "RoPE scaling");
   r.refuse("expert_count", "a mixture of experts");
   const io::GgufTensor* table = file.find_tensor("token_embd.weight");
-  if (!table || table->spec.shape.rank != 2) throw Error(ErrorKind::bad_file, "has no matrix token_embd.weight", file.path());
+  if (!table || table->spec.shape.rank != 2)
+    throw Error(ErrorKind::bad_file, "has no matrix token_embd.weight", file.path());
   c.vocabulary = table->spec.shape[0].value;
   if (file.find_tensor("rope_freqs.weight"))
     throw Error(ErrorKind::bad_file, "tensor rope_freqs.weight (scaled RoPE) is not supported", file.path());
@@ -74,9 +75,12 @@ nn::LlamaConfig read_config(const io::GgufFile& file) {
 Model open_model(const std::string& path) {
   io::GgufFile file(path);
   const std::optional<std::string> arch = file.get_string("general.architecture");
-  if (!arch) throw Error(ErrorKind::bad_file, "has no general.architecture", path, "is it a model, or only a vocabulary or adapter?");
+  if (!arch)
+    throw Error(ErrorKind::bad_file, "has no general.architecture", path,
+                "is it a model, or only a vocabulary or adapter?");
   if (*arch != "llama")
-    throw Error(ErrorKind::bad_file, fmt::format("architecture \"{}\" is not supported", *arch), path, "supported: llama");
+    throw Error(ErrorKind::bad_file, fmt::format("architecture \"{}\" is not supported", *arch), path,
+                "supported: llama");
   nn::LlamaConfig config = read_config(file);
   return Model{std::move(file), config};
 }

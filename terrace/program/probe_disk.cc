@@ -191,7 +191,8 @@ struct Config {
   std::vector<double> rates;
 };
 
-/// Disks change pace for seconds at a time, so every way is tried in every round: medians then speak of one mixture of paces.
+/// Disks change pace for seconds at a time, so every way is tried in every round: medians then speak of one mixture of
+/// paces.
 std::vector<Config> measure(Reader& reader, double seconds, bool deep) {
   constexpr int kRounds = 7;
   std::vector<Config> all;
@@ -204,7 +205,8 @@ std::vector<Config> measure(Reader& reader, double seconds, bool deep) {
     c.count = static_cast<int>(std::clamp(slice / std::max(each, 1e-7), static_cast<double>(c.depth * 2), 4096.0));
   }
   for (int round = 0; round < kRounds; ++round)
-    for (Config& c : all) c.rates.push_back(static_cast<double>(c.block) * c.count / reader.read(c.block, c.depth, c.count));
+    for (Config& c : all)
+      c.rates.push_back(static_cast<double>(c.block) * c.count / reader.read(c.block, c.depth, c.count));
   return all;
 }
 

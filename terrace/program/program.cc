@@ -29,7 +29,8 @@ u32 Program::body_of(std::span<const i64> symbols) const {
   const u32 body = plan_->body_for(symbols);
   if (body == kNone) {
     std::string values;
-    for (std::size_t i = 0; i < symbols.size(); ++i) values += fmt::format("{}{} = {}", i ? ", " : "", graph_->symbols()[i].name, symbols[i]);
+    for (std::size_t i = 0; i < symbols.size(); ++i)
+      values += fmt::format("{}{} = {}", i ? ", " : "", graph_->symbols()[i].name, symbols[i]);
     throw Error(ErrorKind::usage, "no body of the plan is made for " + values);
   }
   return body;

@@ -36,7 +36,7 @@ class Program {
 
  private:
   u32 body_of(std::span<const i64> symbols) const;
-  std::unique_ptr<Graph> graph_;       // engines keep references: addresses must not change
+  std::unique_ptr<Graph> graph_;  // engines keep references: addresses must not change
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<Plan> plan_;
   std::unique_ptr<KernelTable> kernels_;

@@ -18,7 +18,8 @@ std::string slurp(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return s;
   char buffer[4096];
-  for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0 && s.size() < (1u << 20);) s.append(buffer, static_cast<std::size_t>(n));
+  for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0 && s.size() < (1u << 20);)
+    s.append(buffer, static_cast<std::size_t>(n));
   ::close(fd);
   return s;
 }
@@ -54,7 +55,7 @@ std::vector<Reserve> process_reserves(TierId memory, const ProcessNeeds& n) {
   };
   // A cold start reads the whole file ahead into page cache; what it writes (data, relocations) exists twice.
   add("binary", binary + (128 << 10), "size of the executable, and its written pages");
-  add("heap and libraries", 128 << 10, "measured: malloc and buffers of the tool");
+  add("heap and libraries", 384 << 10, "measured: malloc and buffers of the tool");
   add("threads", threads * (48 << 10), "measured: stack pages touched and kernel memory of a thread");
   add("io_uring and kernel", 192 << 10, "measured: rings, page tables of the process, socket and file structures");
   if (n.tokenizer.count) add("tokenizer", n.tokenizer.count, "its own count");
@@ -76,7 +77,8 @@ std::optional<Bytes> enclosing_limit() {
     const std::string controllers = line.substr(a + 1, b - a - 1);
     std::string path = line.substr(b + 1);
     if (path == "/") path.clear();
-    if (controllers.empty()) tighten(limit, "/sys/fs/cgroup", path, "memory.max");
+    if (controllers.empty())
+      tighten(limit, "/sys/fs/cgroup", path, "memory.max");
     else if (("," + controllers + ",").find(",memory,") != std::string::npos)
       tighten(limit, "/sys/fs/cgroup/memory", path, "memory.limit_in_bytes");
   }

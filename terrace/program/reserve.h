@@ -13,11 +13,11 @@ struct ProcessNeeds {
   Bytes tokenizer;  ///< 0: none
   Bytes header;     ///< file metadata kept
   int threads = 1;
-  i64 logits = 0;   ///< elements of the logits copied for sampling
+  i64 logits = 0;  ///< elements of the logits copied for sampling
 };
 
-/// Rows for binary and libraries, stacks, kernel memory of threads and io_uring, heap, tokenizer, metadata and the plan itself.
-/// Each row says how its figure was got (a measured constant, or the file's size).
+/// Rows for binary and libraries, stacks, kernel memory of threads and io_uring, heap, tokenizer, metadata and the plan
+/// itself. Each row says how its figure was got (a measured constant, or the file's size).
 std::vector<Reserve> process_reserves(TierId memory, const ProcessNeeds& needs);
 
 /// The enclosing memory limit of this process (cgroup v1 or v2, smallest of all ancestors); none if unlimited.

@@ -38,7 +38,9 @@ double Sampler::uniform() {
 
 i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
   for (float x : logits)
-    if (std::isnan(x)) throw Error(ErrorKind::failure, "a logit is not a number", "sampling", "check the model file: terrace check-file");
+    if (std::isnan(x))
+      throw Error(ErrorKind::failure, "a logit is not a number", "sampling",
+                  "check the model file: terrace check-file");
   std::span<const float> scores = logits;
   if (!work_.empty()) {
     std::copy(logits.begin(), logits.end(), work_.begin());
@@ -46,7 +48,8 @@ i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
       const auto penalty = static_cast<float>(options_.repeat_penalty);
       const auto recent = history.last(std::min(history.size(), kPenaltyWindow));
       for (std::size_t i = 0; i < recent.size(); ++i) {
-        if (std::find(recent.begin(), recent.begin() + static_cast<std::ptrdiff_t>(i), recent[i]) != recent.begin() + static_cast<std::ptrdiff_t>(i))
+        if (std::find(recent.begin(), recent.begin() + static_cast<std::ptrdiff_t>(i), recent[i]) !=
+            recent.begin() + static_cast<std::ptrdiff_t>(i))
           continue;  // each token once
         float& x = work_[static_cast<std::size_t>(recent[i])];
         x = x > 0 ? x / penalty : x * penalty;
@@ -54,7 +57,8 @@ i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
     }
     scores = work_;
   }
-  if (options_.temperature <= 0) return static_cast<i32>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  if (options_.temperature <= 0)
+    return static_cast<i32>(std::max_element(scores.begin(), scores.end()) - scores.begin());
 
   return draw(scores);
 }
@@ -74,11 +78,13 @@ i32 Sampler::draw(std::span<const float> scores) {
   double sum = 0;
   if (options_.top_k <= 0 && options_.top_p >= 1) {  // no order needed
     kept = static_cast<std::size_t>(
-        std::partition(order_.begin(), order_.end(), [&](i32 id) { return weight(id) >= options_.min_p; }) - order_.begin());
+        std::partition(order_.begin(), order_.end(), [&](i32 id) { return weight(id) >= options_.min_p; }) -
+        order_.begin());
     for (std::size_t i = 0; i < kept; ++i) sum += weight(order_[i]);
   } else {
     double mass = 0;  // of what top_p is a share of
-    std::size_t sorted = options_.top_k > 0 ? std::min(all, static_cast<std::size_t>(options_.top_k)) : std::min<std::size_t>(all, 256);
+    std::size_t sorted =
+        options_.top_k > 0 ? std::min(all, static_cast<std::size_t>(options_.top_k)) : std::min<std::size_t>(all, 256);
     if (options_.top_k <= 0)
       for (std::size_t i = 0; i < all; ++i) mass += weight(static_cast<i32>(i));
     while (true) {  // sort no more than the nucleus needs

@@ -9,8 +9,8 @@
 namespace terrace {
 
 struct SamplerOptions {
-  double temperature = 0;     ///< 0: greedy (the smallest id among equals)
-  i64 top_k = 0;              ///< 0: all
+  double temperature = 0;  ///< 0: greedy (the smallest id among equals)
+  i64 top_k = 0;           ///< 0: all
   double top_p = 1, min_p = 0;
   double repeat_penalty = 1;  ///< divides positive and multiplies negative logits of the last 64 tokens
   u64 seed = 0;

@@ -114,7 +114,8 @@ TextModel::TextModel(const TextOptions& options, Machine machine)
   request.weights = weight_places(graph, m.model, *disk);
   for (const Placement& p : request.weights) m.weights += p.bytes;
   if (o.plan) {
-    m.program = std::make_unique<Program>(std::move(graph), std::move(machine), std::move(*o.plan), request.weights, o.isa);
+    m.program =
+        std::make_unique<Program>(std::move(graph), std::move(machine), std::move(*o.plan), request.weights, o.isa);
     o.plan.reset();
   } else {
     const TierId memory = machine.main_memory();
@@ -159,9 +160,11 @@ void TextModel::load(const HostOptions& options) {
 
 void TextModel::prefill(std::span<const i32> ids, Phase& phase, const std::atomic<bool>* cancel) {
   Impl& m = *impl_;
-  if (ids.empty()) throw Error(ErrorKind::usage, "there is no token to begin with", "prompt", "give a prompt of at least one token");
+  if (ids.empty())
+    throw Error(ErrorKind::usage, "there is no token to begin with", "prompt", "give a prompt of at least one token");
   if (m.position + static_cast<i64>(ids.size()) > m.options.context)
-    throw Error(ErrorKind::usage, fmt::format("{} tokens after {} exceed the context of {}", ids.size(), m.position, m.options.context),
+    throw Error(ErrorKind::usage,
+                fmt::format("{} tokens after {} exceed the context of {}", ids.size(), m.position, m.options.context),
                 "prompt", "raise --ctx or shorten the prompt");
   const double start = now();
   for (std::size_t i = 0; i < ids.size();) {
@@ -175,7 +178,8 @@ void TextModel::prefill(std::span<const i32> ids, Phase& phase, const std::atomi
 
 std::span<const float> TextModel::logits() const {
   const TensorView v = impl_->program->output(impl_->logits);
-  return {reinterpret_cast<const float*>(v.data), static_cast<std::size_t>(impl_->logit_rows * impl_->model.config.vocabulary)};
+  return {reinterpret_cast<const float*>(v.data),
+          static_cast<std::size_t>(impl_->logit_rows * impl_->model.config.vocabulary)};
 }
 
 void TextModel::reset() {
@@ -223,9 +227,11 @@ GenerateResult TextModel::generate(std::span<const i32> prompt, const GenerateOp
 
   m.add_bound(r.prefill, static_cast<i64>(prompt.size()), begin);
   for (i64 i = 0; i < r.decode.n_tokens; ++i) m.add_bound(r.decode, 1, begin + static_cast<i64>(prompt.size()) + i);
-  if (begin == 0 && m.predicted_prompt == static_cast<i64>(prompt.size()) && r.decode.n_tokens <= static_cast<i64>(m.predicted_decode.size())) {
+  if (begin == 0 && m.predicted_prompt == static_cast<i64>(prompt.size()) &&
+      r.decode.n_tokens <= static_cast<i64>(m.predicted_decode.size())) {
     r.prefill.predicted_seconds = m.predicted_prefill;
-    for (i64 i = 0; i < r.decode.n_tokens; ++i) r.decode.predicted_seconds += m.predicted_decode[static_cast<std::size_t>(i)];
+    for (i64 i = 0; i < r.decode.n_tokens; ++i)
+      r.decode.predicted_seconds += m.predicted_decode[static_cast<std::size_t>(i)];
   }
   return r;
 }

@@ -29,7 +29,7 @@ struct TextOptions {
   bool quantize_activations = true;
   nn::Logits logits = nn::Logits::last;
   bool needs_tokenizer = true;
-  std::optional<Plan> plan;     ///< use this plan instead of making one
+  std::optional<Plan> plan;         ///< use this plan instead of making one
   std::optional<BoundRates> rates;  ///< default: the machine's
 };
 
@@ -40,7 +40,7 @@ struct Phase {
   double predicted_seconds = 0;  ///< the simulator's makespan on the machine
   double bound_seconds = 0;      ///< physics; docs/interface.md
   std::string bound_by;
-  Totals totals;                 ///< of the engine: bytes, seconds inside it
+  Totals totals;  ///< of the engine: bytes, seconds inside it
 };
 
 struct GenerateOptions {
@@ -71,8 +71,8 @@ class TextModel {
   const Plan& plan() const;
   i64 context() const;
 
-  /// What a prompt and an answer of at most these tokens will take is predicted first, and kept for generate() until the
-  /// next call. Call it before load(): predicting needs memory of its own.
+  /// What a prompt and an answer of at most these tokens will take is predicted first, and kept for generate() until
+  /// the next call. Call it before load(): predicting needs memory of its own.
   void predict(i64 prompt_tokens, i64 max_tokens);
   /// Brings weights in; seconds are in load_seconds().
   void load(const HostOptions& options);
@@ -86,8 +86,8 @@ class TextModel {
   /// Forgets all tokens.
   void reset();
 
-  /// Continues after the tokens seen so far. Error(usage) if prompt and answer exceed the context. Predicted seconds are
-  /// those of predict() for this prompt; 0 without it.
+  /// Continues after the tokens seen so far. Error(usage) if prompt and answer exceed the context. Predicted seconds
+  /// are those of predict() for this prompt; 0 without it.
   GenerateResult generate(std::span<const i32> prompt, const GenerateOptions& options);
   /// The same, only predicted: no weights, no arithmetic. Seconds and bytes are the simulator's; `decode_tokens` counts
   /// the steps after the prompt's, `begin` the tokens seen before.

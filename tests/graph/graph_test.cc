@@ -78,7 +78,10 @@ TEST(Graph, NamesOpAndShapesInErrors) {
   EXPECT_NE(m.find("same number of columns"), std::string::npos) << m;
   EXPECT_NE(message_of([&] { b.call(ops::append_rows, {x, x}); }).find("position"), std::string::npos);
   EXPECT_NE(message_of([&] { b.call(ops::add, {x}); }).find("takes 2 inputs"), std::string::npos);
-  EXPECT_NE(message_of([&] { b.weight("q", {DType::f32, Layout::q8_0, {Dim(4), Dim(33)}}); }).find("multiple of 32"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              b.weight("q", {DType::f32, Layout::q8_0, {Dim(4), Dim(33)}});
+            }).find("multiple of 32"),
+            std::string::npos);
   EXPECT_NE(message_of([&] { b.input("z", f32({Dim(0)})); }).find("not positive"), std::string::npos);
 }
 

@@ -128,17 +128,84 @@ TEST(MachineFile, CountsAreBounded) {
 
 // What toml++ takes for granted, broken: without the guard these abort, or are undefined where NDEBUG is set.
 TEST(MachineFile, DamagedTomlIsRefused) {
-  for (const char* bad :
-       {"[=]", "[[=]]", "[ ,]", "[#]\n", "[\n]", "[.a]", "[a.]", "[a.=1]", "[]", "[[]]", "[", "[[", "[a", "[[a]", "=x",
-        ".a=1", "a.=1", "a..b=1", "a.\n=1", "a=", "a=,", "a=}", "a=]", "a=[}", "a=[=]", "a=[1 }]", "a={=1}", "a={,}",
-        "a={b}", "a={b=}", "a={b=}}", "a={b=]}", "a={.b=1}", "a=2020-01-01 1\n", "a=2020-01-01 1,", "a=[2020-01-01 1]",
-        "a=2020-01-01 1", "a='", "a=\"\\", "a='''", "\"", "'", "\"a", "a=1_", "a=0x", "a=+", "a=1e", "a=_1", "\xff",
-        "a=\"\\u", "a=1\r"}) {
+  for (const char* bad : {"[=]",
+                          "[[=]]",
+                          "[ ,]",
+                          "[#]\n",
+                          "[\n]",
+                          "[.a]",
+                          "[a.]",
+                          "[a.=1]",
+                          "[]",
+                          "[[]]",
+                          "[",
+                          "[[",
+                          "[a",
+                          "[[a]",
+                          "=x",
+                          ".a=1",
+                          "a.=1",
+                          "a..b=1",
+                          "a.\n=1",
+                          "a=",
+                          "a=,",
+                          "a=}",
+                          "a=]",
+                          "a=[}",
+                          "a=[=]",
+                          "a=[1 }]",
+                          "a={=1}",
+                          "a={,}",
+                          "a={b}",
+                          "a={b=}",
+                          "a={b=}}",
+                          "a={b=]}",
+                          "a={.b=1}",
+                          "a=2020-01-01 1\n",
+                          "a=2020-01-01 1,",
+                          "a=[2020-01-01 1]",
+                          "a=2020-01-01 1",
+                          "a='",
+                          "a=\"\\",
+                          "a='''",
+                          "\"",
+                          "'",
+                          "\"a",
+                          "a=1_",
+                          "a=0x",
+                          "a=+",
+                          "a=1e",
+                          "a=_1",
+                          "\xff",
+                          "a=\"\\u",
+                          "a=1\r",
+                          "é=1",
+                          "aé=1",
+                          "[é]",
+                          "a=é",
+                          "a=1é",
+                          "a=''é",
+                          "a=\"\"é",
+                          "a=\"\"\"\\é\"\"\"",
+                          "a=\"\"\"\\\né\"\"\"",
+                          "a='''b'''''é",
+                          "a=[1,é]",
+                          "a={é=1}",
+                          "'a'é=1",
+                          "a.é=1",
+                          "a=2020-01-01 é"}) {
     SCOPED_TRACE(bad);
     refusal(bad);
     refusal(std::string("schema = 1\n") + bad);
     refusal(std::string(kSmall) + bad);
   }
+}
+
+TEST(MachineFile, OtherScriptsStandInQuotesAndComments) {
+  const Machine m = machine::parse(replaced("cite = \"a book\"", "cite = \"a bö\\\"ök\"  # über \" this"), "m.toml");
+  EXPECT_EQ(m.sources.at(0).cite, "a bö\"ök");
+  EXPECT_EQ(machine::parse(replaced("\"a book\"", "''''ö' '''"), "m.toml").sources.at(0).cite, "'ö' ");
+  expect_refused(replaced("[machine]", "[machine]\nü = 1"), {"m.toml:3", "not ASCII"});
 }
 
 void expect_same(const Machine& a, const Machine& b) {

@@ -46,7 +46,8 @@ std::map<std::string, TensorSpec, std::less<>> weights(const nn::LlamaConfig& c,
   return w;
 }
 
-Graph build(const nn::LlamaOptions& o, bool output = false, std::function<void(std::map<std::string, TensorSpec, std::less<>>&)> change = {}) {
+Graph build(const nn::LlamaOptions& o, bool output = false,
+            std::function<void(std::map<std::string, TensorSpec, std::less<>>&)> change = {}) {
   auto w = weights(tiny(), output);
   if (change) change(w);
   return nn::llama(tiny(), o, [&](std::string_view name) -> const TensorSpec* {
@@ -94,8 +95,10 @@ TEST(Llama, NamesATensorThatIsMissingOrOfAnotherShape) {
   for (const bool missing : {true, false}) {
     try {
       build(options(), false, [&](auto& w) {
-        if (missing) w.erase("blk.1.ffn_up.weight");
-        else w["blk.1.ffn_up.weight"].shape = {Dim(95), Dim(64)};
+        if (missing)
+          w.erase("blk.1.ffn_up.weight");
+        else
+          w["blk.1.ffn_up.weight"].shape = {Dim(95), Dim(64)};
       });
       FAIL();
     } catch (const Error& e) {

@@ -27,7 +27,8 @@ TEST(Ops, EveryRowOfTheTableIsWhole) {
 }
 
 TEST(Ops, LinearCountsTwoOperationsAMultiplyAdd) {
-  const Cost c = cost_of(ops::linear, {{DType::f32, Layout::q8a, {Dim(2), Dim(64)}}, {DType::f32, Layout::q4_1, {Dim(10), Dim(64)}}}, {});
+  const Cost c = cost_of(
+      ops::linear, {{DType::f32, Layout::q8a, {Dim(2), Dim(64)}}, {DType::f32, Layout::q4_1, {Dim(10), Dim(64)}}}, {});
   EXPECT_DOUBLE_EQ(c.flops, 2.0 * 2 * 10 * 64);
   EXPECT_EQ(c.read[0].count, 2u * 80);
   EXPECT_EQ(c.read[1].count, 10u * 40);
@@ -47,7 +48,8 @@ TEST(Ops, AttentionReadsTheCacheUpToThePosition) {
 }
 
 TEST(Ops, TakingRowsReadsOnlyThem) {
-  const Cost c = cost_of(ops::take_rows, {{DType::f32, Layout::q8_0, {Dim(1000), Dim(64)}}, {DType::i32, Layout::dense, {Dim(3)}}}, {});
+  const Cost c = cost_of(ops::take_rows,
+                         {{DType::f32, Layout::q8_0, {Dim(1000), Dim(64)}}, {DType::i32, Layout::dense, {Dim(3)}}}, {});
   EXPECT_EQ(c.read[0].count, 3u * 68);
   EXPECT_EQ(c.read[1].count, 12u);
   EXPECT_EQ(c.write[0].count, 3u * 68);
@@ -56,7 +58,8 @@ TEST(Ops, TakingRowsReadsOnlyThem) {
 TEST(Ops, AppendingWritesOnlyTheRows) {
   Attrs a;
   a.symbols[0] = 0;
-  const Cost c = cost_of(ops::append_rows, {{DType::f16, Layout::dense, {Dim(100), Dim(64)}}, f32({Dim(3), Dim(64)})}, a, {7});
+  const Cost c =
+      cost_of(ops::append_rows, {{DType::f16, Layout::dense, {Dim(100), Dim(64)}}, f32({Dim(3), Dim(64)})}, a, {7});
   EXPECT_EQ(c.read[0].count, 0u);
   EXPECT_EQ(c.read[1].count, 3u * 64 * 4);
   EXPECT_EQ(c.write[0].count, 3u * 64 * 2);

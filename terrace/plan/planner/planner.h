@@ -27,8 +27,8 @@ struct PlanRequest {
   std::vector<PlanFile> files;
   std::vector<Placement> weights;  ///< Owner::file, whole values: where each weight lies
   int threads = 1;
-  Isa isa = Isa::portable;         ///< kernels not above this
-  u64 ring_slot_bytes = 0;         ///< 0: the planner chooses
+  Isa isa = Isa::portable;  ///< kernels not above this
+  u64 ring_slot_bytes = 0;  ///< 0: the planner chooses
   int ring_slots = 0;
 };
 
@@ -37,6 +37,7 @@ struct PlanRequest {
 Plan make_plan(const Graph& graph, const Machine& machine, const KernelTable& kernels, const PlanRequest& request);
 
 /// The smallest budget of main memory for which make_plan succeeds.
-Bytes smallest_budget(const Graph& graph, const Machine& machine, const KernelTable& kernels, const PlanRequest& request);
+Bytes smallest_budget(const Graph& graph, const Machine& machine, const KernelTable& kernels,
+                      const PlanRequest& request);
 
 }  // namespace terrace
