@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 #include "terrace/core/error.h"
 #include "terrace/program/probe_parts.h"
@@ -148,8 +149,9 @@ Machine probe_host(const ProbeOptions& o, const KernelTable& table) {
 
   auto found = caches(o.topology_program);
   std::erase_if(found, [](const Cache& c) { return c.level > 3; });
-  Team team(o.threads);
   const HugeBuffer big(stream_bytes(found));
+  auto team_of_all = std::make_unique<Team>(o.threads);
+  Team& team = *team_of_all;
   measure_memory(o, found, team, big, m);
   Unit cpu;
   cpu.id = "cpu";
@@ -160,6 +162,8 @@ Machine probe_host(const ProbeOptions& o, const KernelTable& table) {
   cpu.source = kSource;
   measure_kernels(o, table, found, team, big, cpu);
   m.units.push_back(std::move(cpu));
+  team_of_all.reset();  // the engine brings threads of its own
+  m.units[0].step_overhead.value = engine_step_seconds(m, o.threads, o.isa, big);
   if (!o.path.empty()) measure_disk(o, m);
   round_off(m);
   return m;

@@ -73,6 +73,9 @@ double read_rate(Team& team, int threads, const HugeBuffer& buffer, u64 bytes_ea
 /// Seconds of one barrier of the team.
 double barrier_seconds(Team& team, double seconds);
 
+/// Seconds that the engine takes for a step of `m`'s unit 0 besides its arithmetic, with cold caches.
+double engine_step_seconds(const Machine& m, int threads, Isa isa, const HugeBuffer& evict);
+
 /// Rates of one kernel at team.size() threads. `weights` is scratch memory much larger than the last cache.
 /// False if the probe does not know how to call this op.
 bool kernel_rate(const Kernel& k, Team& team, const HugeBuffer& weights, u64 cache_bytes, double seconds,

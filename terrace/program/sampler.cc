@@ -9,6 +9,29 @@
 namespace terrace {
 namespace {
 constexpr std::size_t kPenaltyWindow = 64;
+
+// In lanes, so that the compiler uses vectors: a vocabulary is looked at for every token.
+constexpr std::size_t kLanes = 16;
+
+bool has_nan(std::span<const float> x) {
+  int bad[kLanes] = {};
+  const std::size_t whole = x.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes)
+    for (std::size_t j = 0; j < kLanes; ++j) bad[j] |= x[i + j] != x[i + j];
+  for (std::size_t i = whole; i < x.size(); ++i) bad[0] |= x[i] != x[i];
+  return std::any_of(bad, bad + kLanes, [](int b) { return b != 0; });
+}
+
+i32 first_of_largest(std::span<const float> x) {
+  float top[kLanes];
+  std::fill_n(top, kLanes, x[0]);
+  const std::size_t whole = x.size() / kLanes * kLanes;
+  for (std::size_t i = 0; i < whole; i += kLanes)
+    for (std::size_t j = 0; j < kLanes; ++j) top[j] = x[i + j] > top[j] ? x[i + j] : top[j];
+  for (std::size_t i = whole; i < x.size(); ++i) top[0] = std::max(top[0], x[i]);
+  return static_cast<i32>(std::find(x.begin(), x.end(), *std::max_element(top, top + kLanes)) - x.begin());
+}
+
 u64 rotl(u64 x, int k) { return (x << k) | (x >> (64 - k)); }
 }  // namespace
 
@@ -37,10 +60,8 @@ double Sampler::uniform() {
 }
 
 i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
-  for (float x : logits)
-    if (std::isnan(x))
-      throw Error(ErrorKind::failure, "a logit is not a number", "sampling",
-                  "check the model file: terrace check-file");
+  if (has_nan(logits))
+    throw Error(ErrorKind::failure, "a logit is not a number", "sampling", "check the model file: terrace check-file");
   std::span<const float> scores = logits;
   if (!work_.empty()) {
     std::copy(logits.begin(), logits.end(), work_.begin());
@@ -57,9 +78,7 @@ i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
     }
     scores = work_;
   }
-  if (options_.temperature <= 0)
-    return static_cast<i32>(std::max_element(scores.begin(), scores.end()) - scores.begin());
-
+  if (options_.temperature <= 0) return first_of_largest(scores);
   return draw(scores);
 }
 
