@@ -169,7 +169,7 @@ TEST_F(ToolOnAModel, SameIdsForEveryBudgetThreadsAndIo) {
   const std::string least = smallest(run({"--budget", "1MiB"}).err);
   ASSERT_NE(least, "");
   EXPECT_EQ(ids({"--budget", least}), first);
-  EXPECT_EQ(ids({"--budget", "64MiB", "--threads", "1"}), first);
+  EXPECT_EQ(ids({"--budget", testing::budget_of(64), "--threads", "1"}), first);
   EXPECT_EQ(ids({"--budget", least, "--threads", "1", "--io", "pread"}), first);
   EXPECT_EQ(ids({"--budget", least, "--threads", "2", "--io", "pread"}), first);
   EXPECT_EQ(ids({"--budget", least, "--threads", "2", "--prompt-chunk", "5"}), first);
@@ -180,7 +180,7 @@ TEST_F(ToolOnAModel, SameIdsForEveryBudgetThreadsAndIo) {
     EXPECT_NE(uring.err.find("io_uring"), std::string::npos) << uring.err;
   }
   const nlohmann::json q8 = ids({"--kv", "q8_0"});
-  EXPECT_EQ(ids({"--kv", "q8_0", "--budget", "64MiB", "--threads", "1"}), q8);
+  EXPECT_EQ(ids({"--kv", "q8_0", "--budget", testing::budget_of(64), "--threads", "1"}), q8);
 }
 
 TEST_F(ToolOnAModel, RefusesWhatDoesNotFitNamingWhatWould) {
@@ -231,13 +231,13 @@ TEST_F(ToolOnAModel, APlanRunsWithoutThePlanner) {
   std::vector<std::string> flags = same;
   const Outcome direct = run(flags);
   ASSERT_EQ(direct.code, 0) << direct.err;
-  flags.insert(flags.end(), {"--budget", "11MiB", "--out", plan});
+  flags.insert(flags.end(), {"--budget", testing::budget_of(11), "--out", plan});
   std::vector<std::string> args = {"plan", model_};
   args.insert(args.end(), flags.begin(), flags.end());
   const Outcome planned = tool(folder_, args);
   ASSERT_EQ(planned.code, 0) << planned.err;
   flags = same;
-  flags.insert(flags.end(), {"--plan", plan, "--budget", "11MiB"});
+  flags.insert(flags.end(), {"--plan", plan, "--budget", testing::budget_of(11)});
   const Outcome by_tool = run(flags);
   ASSERT_EQ(by_tool.code, 0) << by_tool.err;
   EXPECT_EQ(by_tool.json["output_ids"], direct.json["output_ids"]);

@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "terrace/core/units.h"
+
 namespace terrace::testing {
 
 /// A folder that goes when its owner goes. Under the build folder: its file system takes direct I/O where any does.
@@ -96,6 +98,12 @@ class Process {
 };
 
 inline std::string tool_path() { return std::string(TERRACE_BINARY_DIR) + "/terrace"; }
+
+/// A budget that leaves what `mib` MiB leave beside a release binary: sanitized ones are 100 MiB larger, and count.
+inline std::string budget_of(u64 mib) {
+  const u64 binary = std::filesystem::file_size(tool_path()) >> 20;
+  return std::to_string(mib + (binary > 4 ? binary - 3 : 0)) + "MiB";
+}
 
 /// Runs the tool and parses the document that it is asked for.
 inline Outcome tool(const TemporaryFolder& folder, std::vector<std::string> args,
