@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "terrace/core/small_file.h"
 #include "terrace/core/units.h"
 
 namespace terrace::cli {
@@ -53,7 +54,5 @@ std::string human_seconds(double s);
 std::string read_file(const std::string& path, u64 most = u64{1} << 30);
 /// Writes a file whole (standard output for "-"); Error(failure).
 void write_file(const std::string& path, std::string_view text);
-/// A small file of /proc or /sys; empty if it cannot be read.
-std::string read_small(const std::string& path);
 
 }  // namespace terrace::cli

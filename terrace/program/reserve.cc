@@ -1,6 +1,5 @@
 #include "terrace/program/reserve.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,20 +8,10 @@
 #include <charconv>
 #include <string>
 
+#include "terrace/core/small_file.h"
+
 namespace terrace {
 namespace {
-
-/// A small file of /proc or /sys as text; empty if it cannot be read.
-std::string slurp(const std::string& path) {
-  std::string s;
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return s;
-  char buffer[4096];
-  for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0 && s.size() < (1u << 20);)
-    s.append(buffer, static_cast<std::size_t>(n));
-  ::close(fd);
-  return s;
-}
 
 std::optional<u64> leading_number(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -35,7 +24,7 @@ std::optional<u64> leading_number(std::string_view s) {
 void tighten(std::optional<Bytes>& limit, const std::string& root, std::string path, const char* file) {
   while (true) {
     // "max" is no number; v1 writes a huge one for "no limit".
-    const std::optional<u64> v = leading_number(slurp(root + path + "/" + file));
+    const std::optional<u64> v = leading_number(read_small(root + path + "/" + file));
     if (v && *v < (u64{1} << 60)) limit = limit ? std::min(*limit, Bytes{*v}) : Bytes{*v};
     const std::size_t slash = path.rfind('/');
     if (slash == std::string::npos || path.empty()) return;
@@ -66,7 +55,7 @@ std::vector<Reserve> process_reserves(TierId memory, const ProcessNeeds& n) {
 
 std::optional<Bytes> enclosing_limit() {
   std::optional<Bytes> limit;
-  const std::string self = slurp("/proc/self/cgroup");
+  const std::string self = read_small("/proc/self/cgroup");
   for (std::size_t at = 0; at < self.size();) {
     std::size_t end = self.find('\n', at);
     if (end == std::string::npos) end = self.size();
@@ -86,7 +75,7 @@ std::optional<Bytes> enclosing_limit() {
 }
 
 Bytes available_memory() {
-  const std::string info = slurp("/proc/meminfo");
+  const std::string info = read_small("/proc/meminfo");
   const std::size_t at = info.find("MemAvailable:");
   if (at != std::string::npos)
     if (const auto kib = leading_number(std::string_view(info).substr(at + 13))) return Bytes{*kib << 10};
