@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "support/allocations.h"
 #include "terrace/kernels/half.h"
 #include "terrace/kernels/kernel.h"
 #include "terrace/kernels/reference/element.h"
@@ -117,7 +118,9 @@ inline void apply(KernelFn fn, Case& c, Tensor& out, i64 begin, i64 end, int wor
   a.scratch = scratch.data() + skew;
   a.scratch_bytes = each * static_cast<u64>(workers);
   a.workers = workers;
+  const long before = testing::allocations();
   for (a.worker = workers - 1; a.worker >= 0; --a.worker) fn(a);
+  ASSERT_EQ(testing::allocations(), before) << "a kernel allocates";
   for (u64 i = skew + a.scratch_bytes; i < scratch.size(); ++i)
     ASSERT_EQ(scratch[i], std::byte{0xff}) << "beyond scratch";
 }

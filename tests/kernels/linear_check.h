@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "support/allocations.h"
 #include "terrace/kernels/kernel.h"
 
 namespace terrace::linear_check {
@@ -160,7 +161,9 @@ inline void run(KernelFn fn, const TensorView& x, const TensorView& w, const Ten
   a.in = in;
   a.out = &y;
   a.workers = workers;
+  const long before = testing::allocations();
   for (a.worker = workers - 1; a.worker >= 0; --a.worker) fn(a);
+  ASSERT_EQ(testing::allocations(), before) << "a kernel allocates";
 }
 
 /// Against the product in double, within a few roundings of the sum of absolute products.

@@ -20,11 +20,11 @@ std::vector<Subject> subjects() {
   return out;
 }
 
-class Linear : public testing::TestWithParam<Subject> {};
+class Linear : public ::testing::TestWithParam<Subject> {};
 
 TEST_P(Linear, GivesTheProductAndTheSameBitsHoweverCut) { linear_check::expect_all(GetParam()); }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, Linear, testing::ValuesIn(subjects()), [](const auto& subject) {
+INSTANTIATE_TEST_SUITE_P(Kernels, Linear, ::testing::ValuesIn(subjects()), [](const auto& subject) {
   std::string name = subject.param.name;
   for (char& c : name) c = c == '.' ? '_' : c;
   return name;

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "run/allocations.h"
 #include "run/hand_plan.h"
+#include "support/allocations.h"
 #include "terrace/core/error.h"
 #include "terrace/engine/interpreter.h"
 #include "terrace/sim/sim_engine.h"
