@@ -63,6 +63,7 @@ if [ "$fresh" = 1 ] && [ -e "$root" ]; then
   rm -rf --one-file-system "$root"
 fi
 if [ ! -f "$root/etc/debian_version" ]; then
+  mkdir -p "$(dirname "$root")"
   echo "try_bare: debootstrap into $root from $mirror" >&2
   debootstrap --variant=minbase bookworm "$root" "$mirror" >"$root.log" 2>&1 ||
     { tail -n 20 "$root.log" >&2; fail "debootstrap failed (all of it: $root.log)"; }
