@@ -21,7 +21,7 @@ constexpr i64 kContexts[] = {4096, 3072, 2048, 1536, 1024, 768, 512, 384, 256, 1
 std::unique_ptr<TextModel> open_largest(const Args& args, TextOptions options) {
   const i64 most = open_model(options.path).config.context;
   if (args.has("ctx")) {
-    options.context = args.integer("ctx", 0, 1, i64{1} << 40);
+    options.context = args.integer("ctx", 0, 2, i64{1} << 40);
     return std::make_unique<TextModel>(options, machine_of(args));
   }
   const Machine machine = machine_of(args);

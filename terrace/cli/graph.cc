@@ -17,7 +17,7 @@ int graph(const Args& args) {
   const TextOptions o = text_options(args, path);
   const Model model = open_model(path);
   nn::LlamaOptions options;
-  options.context = args.integer("ctx", std::min<i64>(512, model.config.context), 1, i64{1} << 40);
+  options.context = args.integer("ctx", std::min<i64>(512, model.config.context), 2, i64{1} << 40);
   options.max_tokens = std::min(o.prompt_chunk, options.context);
   options.kv_dtype = o.kv_dtype;
   options.kv_layout = o.kv_layout;

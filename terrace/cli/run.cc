@@ -33,7 +33,7 @@ std::vector<i32> read_prompt(const Args& args, const std::string& path) {
 
 /// Prompt plus --max-tokens unless --ctx says otherwise; never beyond the model's.
 i64 context_of(const Args& args, i64 prompt, i64 max_tokens, i64 most) {
-  const i64 asked = args.integer("ctx", prompt + max_tokens, 1, i64{1} << 40);
+  const i64 asked = args.integer("ctx", prompt + max_tokens, 2, i64{1} << 40);
   if (asked > most)
     throw Error(args.has("ctx") ? ErrorKind::usage : ErrorKind::does_not_fit,
                 fmt::format("a context of {} tokens is beyond the model's {}", asked, most), {},

@@ -23,26 +23,25 @@ namespace {
 /// Below this even an empty process is near the limit: the budget is judged before it is enforced.
 constexpr Bytes kHardlyAnything = 16_MiB;
 
-/// Plans in a process of its own and throws its memory away; its exit code if the plan cannot be made.
-std::optional<int> try_plan(const Args& args, const std::string& path, Bytes budget) {
+/// Plans, for the shortest context if none is given, in a process of its own whose memory is thrown away: whether no plan fits at all.
+bool nothing_fits(const Args& args, const std::string& path, Bytes budget) {
   std::fflush(nullptr);
   const pid_t child = ::fork();
-  if (child < 0) return std::nullopt;
+  if (child < 0) return false;
   if (child == 0) {
-    int code = 0;
+    bool fits = true;  // any other failure will be said by the real attempt
     try {
       TextOptions o = text_options(args, path);
-      o.context = args.integer("ctx", 1, 1, i64{1} << 24);  // what no context would need
+      o.context = args.integer("ctx", 2, 2, i64{1} << 24);  // no other needs less than the shortest
       o.budget = budget;
       TextModel(o, machine_of(args));
-    } catch (const Error& e) { code = 100 + exit_code(e.kind()); } catch (const std::exception&) {
-      code = 0;  // the real attempt will say it
+    } catch (const Error& e) { fits = e.kind() != ErrorKind::does_not_fit; } catch (const std::exception&) {
     }
-    ::_exit(code);
+    ::_exit(fits ? 0 : 1);
   }
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  return WIFEXITED(status) && WEXITSTATUS(status) > 100 ? std::optional<int>(WEXITSTATUS(status) - 100) : std::nullopt;
+  return WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
 }  // namespace
@@ -139,8 +138,11 @@ std::optional<int> begin_limited(const Args& args, const std::string& model, Enf
     enforcement = {false, "no budget given"};
     return std::nullopt;
   }
-  // What cannot be planned falls through to the real attempt, unlimited, whose message is the right one.
-  if (*budget < kHardlyAnything && !args.has("enforced-by") && try_plan(args, model, *budget)) return std::nullopt;
+  // What cannot be planned falls through to the real attempt, unlimited, which refuses with the right message.
+  if (*budget < kHardlyAnything && !args.has("enforced-by") && nothing_fits(args, model, *budget)) {
+    enforcement = {false, "not enforced: nothing fits"};
+    return std::nullopt;
+  }
   return enforce(args, *budget, enforcement);
 }
 

@@ -169,6 +169,19 @@ TEST_F(Budgets, NeverKilledWithTheLimitAtTheBudget) {
   }
 }
 
+/// A budget so small that the tool judges it before it makes a cgroup is enforced like any other.
+TEST_F(Budgets, SmallBudgetsAreEnforcedToo) {
+  testing::TinyLlama m;
+  m.layers = 1;
+  write_tiny_llama(model_, m);
+  std::vector<std::string> words = command(u64{12} << 20, "kernel");
+  words.erase(words.begin() + 6, words.begin() + 8);  // no --ctx: the context is not known when the budget is judged
+  const Outcome o = testing::tool(folder_, words);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.json["enforced"], true) << o.err;
+  EXPECT_EQ(o.json["peak_source"], "cgroup");
+}
+
 TEST_F(Budgets, TheToolMakesItsOwnCgroup) {
   for (const u64 budget : budgets()) {
     const auto group = MemoryCgroup::make(std::nullopt);
