@@ -126,6 +126,10 @@ Machine probe_now(const Args& args, const std::string& path, double seconds, boo
   o.seconds_budget = seconds;
   o.topology_program = program_folder() + "/terrace-topology";
   if (show && bars()) o.progress = [](std::string_view what) { fmt::print(stderr, "\r\033[Kprobing: {}", what); };
+  o.warn = [&](std::string_view what) {
+    fmt::print(stderr, "{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n",
+               o.progress ? "\r\033[K" : "", what);
+  };
   Machine m = probe_host(o, cpu_kernels(o.isa));
   if (o.progress) fmt::print(stderr, "\r\033[K");
   return m;

@@ -23,7 +23,8 @@ namespace {
 /// Below this even an empty process is near the limit: the budget is judged before it is enforced.
 constexpr Bytes kHardlyAnything = 16_MiB;
 
-/// Plans, for the shortest context if none is given, in a process of its own whose memory is thrown away: whether no plan fits at all.
+/// Plans, for the shortest context if none is given, in a process of its own whose memory is thrown away: whether no
+/// plan fits at all.
 bool nothing_fits(const Args& args, const std::string& path, Bytes budget) {
   std::fflush(nullptr);
   const pid_t child = ::fork();

@@ -15,6 +15,8 @@ namespace {
 using namespace probe;
 
 constexpr const char* kSource = "probe";
+/// Of the processors' time, taken by others: more than what an idle system does.
+constexpr double kBusy = 0.15;
 
 void tell(const ProbeOptions& o, std::string_view what) {
   if (o.progress) o.progress(what);
@@ -141,6 +143,7 @@ void round_off(Machine& m) {
 
 Machine probe_host(const ProbeOptions& o, const KernelTable& table) {
   if (o.threads < 1 || o.threads > 1024) throw Error(ErrorKind::usage, "threads must be from 1 to 1024");
+  const OtherLoad load;
   Machine m;
   m.name = "host";
   m.processor = processor_name();
@@ -166,6 +169,11 @@ Machine probe_host(const ProbeOptions& o, const KernelTable& table) {
   m.units[0].step_overhead.value = engine_step_seconds(m, o.threads, o.isa, big);
   if (!o.path.empty()) measure_disk(o, m);
   round_off(m);
+  if (const double share = load.share(); share > kBusy) {
+    const auto busy = fmt::format("other programs took {:.0f} % of the processors meanwhile", share * 100);
+    m.notes += "; " + busy;
+    if (o.warn) o.warn(busy);
+  }
   return m;
 }
 

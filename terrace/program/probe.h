@@ -20,6 +20,8 @@ struct ProbeOptions {
   Isa isa = Isa::portable;
   /// Told what is being measured, one short line each; may be empty.
   std::function<void(std::string_view)> progress;
+  /// Told at the end what makes the figures doubtful; may be empty.
+  std::function<void(std::string_view)> warn;
   /// The terrace-topology program; empty or missing: caches come from /sys.
   std::string topology_program;
 };

@@ -68,6 +68,17 @@ u64 total_memory();      ///< MemTotal
 u64 available_memory();  ///< MemAvailable
 std::string today();     ///< "2026-11-24"
 
+/// What other programs and other guests take of the processors, from its making on.
+class OtherLoad {
+ public:
+  OtherLoad();
+  /// Share of all processors' time, 0 to 1; 0 where /proc/stat does not tell.
+  double share() const;
+
+ private:
+  double others_ = 0, all_ = 0;  ///< seconds at the start
+};
+
 /// Bytes a second that `threads` of the team read together, each from its own `bytes_each` of `buffer`.
 double read_rate(Team& team, int threads, const HugeBuffer& buffer, u64 bytes_each, double seconds);
 /// Seconds of one barrier of the team.

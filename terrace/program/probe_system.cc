@@ -106,6 +106,42 @@ std::string processor_name() {
   return "unknown";
 }
 
+namespace {
+
+/// Processor seconds since boot: those of other programs and guests, and all of them, idle ones too.
+void processor_seconds(double& others, double& all) {
+  others = all = 0;
+  const std::string stat = small_file("/proc/stat");
+  const std::string_view line = std::string_view(stat).substr(0, stat.find('\n'));
+  if (!line.starts_with("cpu ")) return;
+  // user nice system idle iowait irq softirq steal; guests' time, which follows, is part of user's.
+  double busy = 0;
+  const char* at = line.data() + 4;
+  const char* const end = line.data() + line.size();
+  for (int i = 0; i < 8 && at < end; ++i) {
+    while (at < end && *at == ' ') ++at;
+    u64 ticks = 0;
+    at = std::from_chars(at, end, ticks).ptr;
+    all += static_cast<double>(ticks);
+    if (i != 3 && i != 4) busy += static_cast<double>(ticks);
+  }
+  const auto rate = static_cast<double>(::sysconf(_SC_CLK_TCK));
+  timespec own{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &own);
+  others = busy / rate - static_cast<double>(own.tv_sec) - static_cast<double>(own.tv_nsec) * 1e-9;
+  all /= rate;
+}
+
+}  // namespace
+
+OtherLoad::OtherLoad() { processor_seconds(others_, all_); }
+
+double OtherLoad::share() const {
+  double others = 0, all = 0;
+  processor_seconds(others, all);
+  return all > all_ ? std::clamp((others - others_) / (all - all_), 0.0, 1.0) : 0;
+}
+
 u64 total_memory() { return meminfo("MemTotal"); }
 u64 available_memory() { return meminfo("MemAvailable"); }
 

@@ -2,7 +2,9 @@
 #include "terrace/program/probe.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +28,29 @@ struct Folder {
   }
   ~Folder() { std::filesystem::remove_all(path); }
 };
+
+TEST(Probe, TellsWhenOthersTakeTheProcessors) {
+  const auto share = [](bool others) {
+    const pid_t child = others ? ::fork() : 0;
+    if (others && child == 0) {
+      ::alarm(30);  // in case nobody ends it
+      while (true) asm volatile("");
+    }
+    const probe::OtherLoad load;
+    const double end = probe::now() + 0.5;
+    while (probe::now() < end) {}  // our own work is not others'
+    const double s = load.share();
+    if (others) ::kill(child, SIGKILL), ::waitpid(child, nullptr, 0);
+    return s;
+  };
+  // Whatever else runs here, one more program takes most of a processor, or half of what there is.
+  const double alone = share(false), beside = share(true);
+  const auto processors = static_cast<double>(::sysconf(_SC_NPROCESSORS_ONLN));
+  EXPECT_GE(alone, 0);
+  EXPECT_GT(beside, 0.25 / processors);
+  EXPECT_LT(beside, 1 - 0.1 / processors);  // the rest is ours
+  if (alone < 0.1 / processors) { EXPECT_GT(beside, alone + 0.25 / processors); }
+}
 
 TEST(Probe, MeasuresWhatAPlanNeeds) {
   const Folder folder;
