@@ -21,6 +21,7 @@ struct KernelArgs {
   u64 scratch_bytes = 0;
   int worker = 0;
   int workers = 1;
+  u64 core_cache_bytes = 0;  ///< of the largest cache that a core has to itself, for tile sizes; 0: unknown
 };
 using KernelFn = void (*)(const KernelArgs&);
 

@@ -150,6 +150,7 @@ struct Plan {
   int workers = 1;    ///< compute threads
   int io_depth = 1;   ///< most requests in flight
   u32 granule = 512;  ///< alignment of file offset, length and address in transfers
+  Bytes core_cache;   ///< the largest cache that each worker has to itself: kernels' tiles; 0: unknown
 
   /// The first repeated body that may run with these symbol values; kNone if there is none.
   u32 body_for(std::span<const i64> symbols) const;

@@ -87,6 +87,7 @@ std::string plan_to_json(const Plan& p, const Graph& g) {
   j["workers"] = p.workers;
   j["io_depth"] = p.io_depth;
   j["granule"] = p.granule;
+  j["core_cache_bytes"] = p.core_cache.count;
   j["placements"] = list(p.placements, placement);
   j["stream"] = list(p.stream, [](const StreamBlock& b) { return Json{b.from, b.to}; });
   j["bodies"] = list(p.bodies, [&](const Body& b) { return body(p, g, b); });
@@ -308,6 +309,7 @@ Plan plan_from_json(std::string_view text, std::string_view origin) {
   p.workers = static_cast<int>(n.at("workers").number(1024, 1));
   p.io_depth = static_cast<int>(n.at("io_depth").number(1024, 1));
   p.granule = static_cast<u32>(n.at("granule").number(1 << 24, 1));
+  p.core_cache = bytes(n.at("core_cache_bytes"));
   n.at("placements").each([&](const Reader& x) { p.placements.push_back(read_placement(x)); });
   n.at("stream").each([&](const Reader& b) { p.stream.push_back({b.pair(0).as<u32>(), b.item(1).as<u32>()}); });
   n.at("bodies").each([&](const Reader& b) { p.bodies.push_back(read_body(b, p)); });

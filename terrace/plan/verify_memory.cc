@@ -97,6 +97,25 @@ void check_overlaps(Context& c) {
   }
 }
 
+/// An arena is as large as what lies in it, but for alignment: memory that nothing is placed in was taken for nothing.
+void check_gaps(Context& c) {
+  for (const Arena& a : c.plan.arenas) {
+    std::vector<Range> used;
+    for (const Placement& p : c.plan.placements)
+      if (p.owner == Owner::plan && p.tier == a.tier) used.push_back(c.reserved(p));
+    std::sort(used.begin(), used.end(), [](const Range& x, const Range& y) { return x.lo < y.lo; });
+    u64 end = 0, gaps = 0;
+    for (const Range& r : used) {
+      if (r.lo > end) gaps += r.lo - end;
+      end = std::max(end, r.hi);
+    }
+    gaps += a.bytes.count - std::min(end, a.bytes.count);
+    const u64 alignment = std::max<u64>(4096, c.plan.granule) * (used.size() + 1);
+    if (gaps > alignment)
+      c.report(Defect::unaccounted, "{} bytes of the arena in {} hold nothing", gaps, c.machine.tiers[a.tier].id);
+  }
+}
+
 /// Room for whole granules around `bytes` of a file from `at` on, at a place that agrees with them modulo the granule.
 void check_granules(Context& c, u32 body, u32 step, u64 at, const Placement& to) {
   const u64 g = c.plan.granule, end = at + to.bytes.count;
@@ -118,6 +137,8 @@ void check_gather(Context& c, u32 body, u32 step) {
   if (p.bytes.count / slot < n)
     c.report(Defect::unaccounted, "{} stages {} rows of {} bytes in {}", c.label(body, step), n, slot, p.bytes.count);
   if (p.offset % g != 0) c.report(Defect::misaligned, "{}: staging at {}", c.label(body, step), p.offset);
+  if (p.tier != c.machine.links[s.link].to)
+    c.report(Defect::unaccounted, "{}: staging in another tier", c.label(body, step));
 }
 
 }  // namespace
@@ -130,7 +151,9 @@ void check_memory(Context& c) {
     check_persistence(c, i);
   }
   const int outside = c.count[static_cast<std::size_t>(Defect::outside_arena)];
-  if (outside == 0) check_overlaps(c);
+  if (outside > 0) return;
+  check_overlaps(c);
+  check_gaps(c);
 }
 
 void check_transfers(Context& c) {

@@ -49,6 +49,42 @@ std::vector<BodyRequest> bodies_of(const Graph& graph, const TextOptions& o) {
   return all;
 }
 
+/// A plan from a file is held to the same account as one made here; its own figures may be of another binary.
+void check_account(const Plan& plan, TierId memory, const std::optional<Bytes>& budget,
+                   const std::vector<Reserve>& needed) {
+  Bytes need, have;
+  for (const Reserve& r : needed) need += r.bytes;
+  for (const Reserve& r : plan.reserves)
+    if (r.tier == memory) have += r.bytes;
+  if (have < need)
+    throw Error(ErrorKind::usage,
+                fmt::format("the plan keeps {} bytes for the process, which needs {}", have.count, need.count),
+                "--plan", "plan again with this program");
+  const Bytes total = plan.arena_bytes(memory) + std::max(have, need);
+  if (budget && total > *budget)
+    throw Error(ErrorKind::does_not_fit,
+                fmt::format("the plan needs {} bytes, more than the budget of {}", total.count, budget->count),
+                "--plan", "plan again for this budget")
+        .with_smallest_budget(total);
+}
+
+/// Every step of `most` tokens or fewer, at every position, must have a body: else a run would end half-way.
+void check_bodies(const Plan& plan, SymbolId n, SymbolId pos, i64 most, i64 context) {
+  for (i64 count = 1; count <= most; ++count)
+    for (i64 at = 0; at <= context - count;) {
+      i64 next = at;
+      for (const Body& b : plan.bodies) {
+        if (b.once) continue;
+        const Interval &x = b.symbols[static_cast<std::size_t>(n)], &y = b.symbols[static_cast<std::size_t>(pos)];
+        if (x.lo <= count && count <= x.hi && y.lo <= at && at <= y.hi) next = std::max(next, y.hi + 1);
+      }
+      if (next == at)
+        throw Error(ErrorKind::usage, fmt::format("the plan has no body for {} tokens at position {}", count, at),
+                    "--plan", "plan again for this context");
+      at = next;
+    }
+}
+
 }  // namespace
 
 struct TextModel::Impl {
@@ -113,27 +149,29 @@ TextModel::TextModel(const TextOptions& options, Machine machine)
   PlanRequest request;
   request.weights = weight_places(graph, m.model, *disk);
   for (const Placement& p : request.weights) m.weights += p.bytes;
+  ProcessNeeds needs;
+  needs.tokenizer = Bytes{m.tokenizer ? m.tokenizer->memory_bytes() : 0};
+  needs.header = header_bytes(m.model.file);
+  needs.threads = o.plan ? o.plan->workers : o.threads;
+  needs.logits = m.model.config.vocabulary;
+  const TierId memory = machine.main_memory();
+  request.reserves = process_reserves(memory, needs);
   if (o.plan) {
+    check_account(*o.plan, memory, o.budget, request.reserves);
     m.program =
         std::make_unique<Program>(std::move(graph), std::move(machine), std::move(*o.plan), request.weights, o.isa);
     o.plan.reset();
   } else {
-    const TierId memory = machine.main_memory();
     if (o.budget) request.budget.push_back({memory, *o.budget});
     request.bodies = bodies_of(graph, o);
     request.files.push_back({m.model.file.path(), Bytes{m.model.file.size()}});
     request.threads = o.threads;
     request.isa = o.isa;
-    ProcessNeeds needs;
-    needs.tokenizer = Bytes{m.tokenizer ? m.tokenizer->memory_bytes() : 0};
-    needs.header = header_bytes(m.model.file);
-    needs.threads = o.threads;
-    needs.logits = m.model.config.vocabulary;
-    request.reserves = process_reserves(memory, needs);
     m.program = std::make_unique<Program>(compile(std::move(graph), std::move(machine), request));
   }
   const u32 prompt = m.program->plan().find_body("prompt");
   if (prompt != kNone) m.chunk = m.program->plan().bodies[prompt].symbols[static_cast<std::size_t>(m.n)].hi;
+  check_bodies(m.program->plan(), m.n, m.pos, m.chunk, m.options.context);
 }
 
 TextModel::~TextModel() = default;

@@ -14,14 +14,32 @@ namespace {
 /// Spinning near full residency saves the time of waking up; where steps wait for the disk it costs more than it saves.
 int spins(const Plan& plan) { return plan.stream.empty() ? 2000 : 300; }
 
-std::vector<KernelFn> find_kernels(const Plan& plan, const KernelTable& table) {
-  std::vector<KernelFn> fns;
+/// Whether the kernel computes this node: a plan file may name any.
+bool computes(const Kernel& k, const Graph& graph, const Node& n) {
+  if (k.op != n.op->name) return false;
+  if (k.formats.empty()) return true;
+  std::vector<Format> formats;
+  for (const auto* list : {&n.inputs, &n.outputs})
+    for (ValueId v : *list) formats.push_back({graph.value(v).spec.dtype, graph.value(v).spec.layout});
+  return k.formats == formats;
+}
+
+std::vector<KernelFn> find_kernels(const Graph& graph, const Plan& plan, const KernelTable& table) {
+  std::vector<const Kernel*> kernels;
   for (const std::string& name : plan.kernels) {
-    const Kernel* k = table.find_by_name(name);
-    if (k == nullptr)
-      throw Error(ErrorKind::usage, "this build or processor has no such kernel", name, "plan again on this machine");
-    fns.push_back(k->fn);
+    kernels.push_back(table.find_by_name(name));
+    if (kernels.back() == nullptr)
+      throw Error(ErrorKind::usage, "the processor, build or chosen instruction set has no such kernel", name,
+                  "plan again here, with the same --isa");
   }
+  for (const Body& b : plan.bodies)
+    for (const Step& s : b.steps)
+      if (s.kind == StepKind::compute && !computes(*kernels[s.kernel], graph, graph.node(s.node)))
+        throw Error(ErrorKind::bad_file, "the plan's kernel does not take the formats of its operands",
+                    fmt::format("{}, {}", plan.kernels[s.kernel], graph.value(graph.node(s.node).outputs[0]).name),
+                    "plan again");
+  std::vector<KernelFn> fns;
+  for (const Kernel* k : kernels) fns.push_back(k->fn);
   return fns;
 }
 
@@ -42,7 +60,7 @@ HostEngine::Impl::Impl(const Graph& g, const Plan& p, const KernelTable& kernels
     : graph(g),
       plan(p),
       options(std::move(o)),
-      kernel_fns(find_kernels(p, kernels)),
+      kernel_fns(find_kernels(g, p, kernels)),
       arenas(map_arenas(p, bases)),
       schedules(make_schedules(p, layout)),
       once_done(p.bodies.size(), 0),
@@ -88,6 +106,7 @@ void HostEngine::Impl::call(const ComputeEntry& e, int worker) const {
   }
   args.worker = worker;
   args.workers = step.workers;
+  args.core_cache_bytes = plan.core_cache.count;
   kernel_fns[step.kernel](args);
 }
 

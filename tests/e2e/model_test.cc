@@ -259,6 +259,40 @@ TEST_F(ToolOnAModel, APlanRunsWithoutThePlanner) {
   EXPECT_EQ(testing::Process(folder_, args).wait().code, 1);
 }
 
+TEST_F(ToolOnAModel, APlanFromAFileIsHeldToThePromises) {
+  const std::string plan = folder_ / "plan.json", budget = testing::budget_of(11);
+  const Outcome planned = tool(folder_, {"plan", model_, "--ctx", "64", "--budget", budget, "--out", plan});
+  ASSERT_EQ(planned.code, 0) << planned.err;
+  const nlohmann::json sound = nlohmann::json::parse(testing::slurp(plan));
+  const auto expect = [&](const nlohmann::json& doc, int code, const std::string& what, const std::string& limit) {
+    std::ofstream(plan) << doc.dump();
+    const Outcome o = run({"--plan", plan, "--ctx", "64", "--enforce", "none", "--budget", limit});
+    EXPECT_EQ(o.code, code) << o.err;
+    EXPECT_NE(o.err.find(what), o.err.npos) << o.err;
+  };
+  expect(sound, 0, "", budget);
+  u64 total = 0;
+  for (const char* part : {"arenas", "reserves"})
+    for (const auto& x : sound[part]) total += x["bytes"].get<u64>();
+  expect(sound, 3, "more than the budget", std::to_string(total - 4096));
+
+  nlohmann::json doc = sound;
+  doc["reserves"] = nlohmann::json::array();
+  expect(doc, 2, "keeps 0 bytes for the process", budget);
+
+  doc = sound;
+  for (auto& body : doc["bodies"])
+    if (!body["once"]) body["symbols"][1] = {0, 7};
+  expect(doc, 2, "no body for 1 tokens at position 8", budget);
+
+  std::string text = sound.dump();
+  int swapped = 0;
+  for (std::size_t at = 0; (at = text.find("linear.q8a.q8_0", at)) != text.npos; ++swapped)
+    text.replace(at, 15, "linear.q8a.q4_0");
+  ASSERT_GT(swapped, 0);
+  expect(nlohmann::json::parse(text), 4, "does not take the formats", budget);
+}
+
 TEST_F(ToolOnAModel, AFileCutWhileItIsStreamedIsAnError) {
   TinyLlama m;
   m.context = 4096;

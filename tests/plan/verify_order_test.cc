@@ -34,7 +34,7 @@ TEST_F(VerifyOrderTest, ReadsAReplacedState) {
   p.machine = "hand";
   p.graph_fingerprint = g.fingerprint();
   p.tiers = {"dram", "disk"};
-  p.arenas = {{0, 64_KiB}};
+  p.arenas = {{0, 12_KiB}};
   p.kernels = {"silu.reference", "append_rows.reference"};
   auto put = [&](ValueId v, Use use, u64 offset) {
     Placement q;

@@ -238,7 +238,7 @@ struct BlockLinear {
 
   static void run(const KernelArgs& args) {
     const LinearPart part = linear_part(args);
-    const TensorView &x = args.in[0], &w = args.in[1];
+    const TensorView& w = args.in[1];
     BlockCursor c{reinterpret_cast<const unsigned char*>(w.data), w.stride[0], 0, 0, 0, part.row_end * w.stride[0]};
     // At least a whole panel ahead: its rows are read side by side, while memory is fetched row after row.
     c.prefetch = c.stride * kRows > A::kPrefetch ? c.stride * kRows : A::kPrefetch;
@@ -253,7 +253,7 @@ struct BlockLinear {
       }
       row = c.row;
     }
-    const i64 chunk = linear_token_chunk(x.stride[0], A::kTokens);
+    const i64 chunk = linear_token_chunk(args, A::kTokens);
     for (i64 t0 = part.token; t0 < part.token_end; t0 += chunk) {
       const i64 t1 = t0 + chunk < part.token_end ? t0 + chunk : part.token_end;
       for (c.row = row; c.row < part.row_end; c.row += kRows) {

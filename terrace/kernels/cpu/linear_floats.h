@@ -81,7 +81,7 @@ struct FloatLinear {
 
   static void run(const KernelArgs& args) {
     const LinearPart part = linear_part(args);
-    const i64 chunk = linear_token_chunk(args.in[0].stride[0], 4);
+    const i64 chunk = linear_token_chunk(args, 4);
     for (i64 t0 = part.token; t0 < part.token_end; t0 += chunk) {
       const i64 t1 = t0 + chunk < part.token_end ? t0 + chunk : part.token_end;
       for (i64 r0 = part.row; r0 < part.row_end; r0 += 16) {

@@ -23,9 +23,11 @@ static inline LinearPart linear_part(const KernelArgs& a) {
   return {begin, end < r ? end : r, 0, n};
 }
 
-/// Rows of x that are worked on together: they stay in the second-level cache while all rows of w pass.
-static inline i64 linear_token_chunk(i64 row_bytes, i64 multiple) {
-  const i64 fit = (256 << 10) / (row_bytes > 0 ? row_bytes : 1) / multiple * multiple;
+/// Rows of x that are worked on together: they stay in a quarter of the core's cache while all rows of w pass.
+static inline i64 linear_token_chunk(const KernelArgs& a, i64 multiple) {
+  const i64 row_bytes = a.in[0].stride[0];
+  const i64 room = a.core_cache_bytes > 0 ? static_cast<i64>(a.core_cache_bytes / 4) : 256 << 10;
+  const i64 fit = room / (row_bytes > 0 ? row_bytes : 1) / multiple * multiple;
   return fit > multiple ? fit : multiple;
 }
 

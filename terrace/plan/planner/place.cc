@@ -158,6 +158,8 @@ void place(Draft& d) {
   p.workers = d.request.threads;
   p.io_depth = 8;
   p.granule = d.granule;
+  for (const Tier& t : d.machine.tiers)
+    if (t.hardware && t.instances >= p.workers) p.core_cache = std::max(p.core_cache, t.capacity);
 
   d.home.assign(d.graph.values().size(), kNone);
   d.table.assign(d.graph.values().size(), kNone);
