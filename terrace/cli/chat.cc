@@ -110,16 +110,18 @@ void add(Phase& sum, const Phase& p) {
 }
 
 int chat(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
+  if (args.has("chat") && args.has("raw")) throw Error(ErrorKind::usage, "--chat and --raw do not go together");
   GenerateOptions g;
+  g.ignore_eos = args.has("ignore-eos");
   g.max_tokens = args.integer("max-tokens", 256, 1, i64{1} << 30);
   g.sampler = sampler_options(args, 0.7);
   g.cancel = &cancelled();
   TextOptions options = text_options(args, path);
   MemoryReport memory;
   if (const auto code = begin_limited(args, path, memory.enforcement)) return *code;
-  memory.budget_given = args.has("budget");
+  memory.budget_given = budget_of(args, path).has_value();
   options.budget = memory.budget = budget_or_default(args, path);
   const auto model = open_largest(args, options);
   load_weights(*model, args);
@@ -161,9 +163,9 @@ int chat(const Args& args) {
 }
 
 constexpr const char* kFlags[] = {
-    "system",      "raw",         "budget", "enforce", "ctx",   "max-tokens",     "threads",
-    "seed",        "temperature", "top-k",  "top-p",   "min-p", "repeat-penalty", "kv",
-    "activations", "machine",     "rates",  "io",      "isa",   "prompt-chunk",   "max-write"};
+    "system", "chat",        "raw",   "ignore-eos",   "budget",   "enforce",        "ctx", "max-tokens",  "threads",
+    "seed",   "temperature", "top-k", "top-p",        "min-p",    "repeat-penalty", "kv",  "activations", "machine",
+    "rates",  "io",          "isa",   "prompt-chunk", "max-write"};
 
 }  // namespace
 

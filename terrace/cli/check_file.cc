@@ -1,7 +1,7 @@
 // terrace check-file: whether a model file is whole, well formed, and free of NaN and infinity.
 #include <fmt/format.h>
 
-#include <bit>
+#include <charconv>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -60,10 +60,44 @@ std::optional<u64> first_bad(const io::GgufFile& file, const io::GgufTensor& t, 
   return std::nullopt;
 }
 
+/// The finding in an error of the reader, whose `where` is "PATH, byte N, tensor 'T'" (or a key, or nothing more);
+/// nothing if the error is of no place in the file, as when it cannot be opened.
+std::optional<Json> finding_of(const Error& e, const std::string& path) {
+  const std::string front = path + ", byte ", tensor = ", tensor '";
+  if (e.kind() != ErrorKind::bad_file || !e.where().starts_with(front)) return std::nullopt;
+  const std::string_view rest = std::string_view(e.where()).substr(front.size());
+  u64 offset = 0;
+  const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), offset);
+  if (code != std::errc{}) return std::nullopt;
+  const std::string_view subject(end, static_cast<std::size_t>(rest.data() + rest.size() - end));
+  Json j = Json::object();
+  if (subject.starts_with(tensor) && subject.ends_with('\''))
+    j.add("tensor", subject.substr(tensor.size(), subject.size() - tensor.size() - 1));
+  else
+    j.raw("tensor", "null");
+  return j.add("offset", offset).add("what", e.message());
+}
+
+/// Opening checks every count, offset and size; what is wrong becomes the document, and goes on as the error it is.
+io::GgufFile open_checked(const Args& args, const std::string& path) {
+  try {
+    return io::GgufFile(path);
+  } catch (const Error& e) {
+    if (const auto finding = finding_of(e, path))
+      write_document(args, document("check-file")
+                               .add("file", path)
+                               .add("sound", false)
+                               .raw("n_tensors", "null")
+                               .raw("tensor_bytes", "null")
+                               .add("findings", Json::array().push(*finding)));
+    throw;
+  }
+}
+
 int check_file(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
-  const io::GgufFile file(path);  // every count, offset and size
+  const io::GgufFile file = open_checked(args, path);
   u64 all = 0, done = 0;
   for (const io::GgufTensor& t : file.tensors()) all += t.bytes;
   std::vector<std::byte> buffer(60 << 10);

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <optional>
+#include <span>
+#include <vector>
 
 #include "terrace/cli/host_machine.h"
 #include "terrace/cli/json.h"
@@ -13,6 +16,7 @@
 #include "terrace/cli/term.h"
 #include "terrace/cli/verb.h"
 #include "terrace/core/error.h"
+#include "terrace/program/reserve.h"
 
 namespace terrace::cli {
 namespace {
@@ -24,7 +28,7 @@ TextOptions scoring_options(const Args& args, const std::string& path) {
   o.context = args.integer("ctx", 512, 4, i64{1} << 24);
   o.prompt_chunk = std::min(args.integer("prompt-chunk", kChunk, 1, 1 << 16), o.context);
   o.logits = nn::Logits::all;
-  o.budget = budget_of(args, path);
+  o.needs_tokenizer = false;
   return o;
 }
 
@@ -45,25 +49,19 @@ std::size_t top(const std::vector<double>& v) {
   return static_cast<std::size_t>(std::max_element(v.begin(), v.end()) - v.begin());
 }
 
-/// Scores all windows, the other model's rows beside ours: a window's rows of the other are kept as logits meanwhile.
-void score(TextModel& model, TextModel* other, const Windows& w, Perplexity& ours, Distance& distance) {
+/// Scores all windows. With two models the first is ours, the second what it is compared with.
+void score(std::span<TextModel* const> models, const Windows& w, Perplexity& ours, Distance& distance) {
   Bar bar("scoring");
-  std::vector<float> rows;
   std::vector<double> a, b;
   for (i64 c = 0; c < w.chunks; ++c) {
     bar.show(static_cast<double>(c) / static_cast<double>(w.chunks));
     const std::vector<i32> window = w.window(c);
-    rows.clear();
-    if (other)
-      score_window(*other, window, cancelled(),
-                   [&](i64, std::span<const float> row) { rows.insert(rows.end(), row.begin(), row.end()); });
-    score_window(model, window, cancelled(), [&](i64 position, std::span<const float> row) {
+    score_window(models, window, cancelled(), [&](i64 position, auto rows) {
       const auto next = static_cast<std::size_t>(window[static_cast<std::size_t>(position) + 1]);
-      log_softmax(row, a);
+      log_softmax(rows[0], a);
       ours.add(-a[next]);
-      if (!other) return;
-      const auto index = static_cast<std::size_t>(position - w.context / 2) * row.size();
-      log_softmax({rows.data() + index, row.size()}, b);
+      if (models.size() == 1) return;
+      log_softmax(rows[1], b);
       distance.reference.add(-b[next]);
       distance.kl.push_back(divergence(b, a));
       distance.same_top += top(a) == top(b);
@@ -71,38 +69,91 @@ void score(TextModel& model, TextModel* other, const Windows& w, Perplexity& our
   }
 }
 
-std::unique_ptr<TextModel> open_other(const Args& args, const std::string& path, const TextModel& model) {
+/// Options of the model of --against or --against-f32.
+std::optional<TextOptions> other_options(const Args& args, const std::string& path) {
   if (args.has("against") && args.has("against-f32"))
     throw Error(ErrorKind::usage, "--against and --against-f32 do not go together");
-  if (!args.has("against") && !args.has("against-f32")) return nullptr;
+  if (!args.has("against") && !args.has("against-f32")) return std::nullopt;
   TextOptions o = scoring_options(args, args.text("against", path));
   if (args.has("against-f32")) o.quantize_activations = false;
-  o.needs_tokenizer = false;
-  auto other = std::make_unique<TextModel>(o, machine_of(args));
-  if (other->model().config.vocabulary != model.model().config.vocabulary)
+  size_of_file(o.path);
+  return o;
+}
+
+/// The models to score with, in one process: with a budget each gets what it needs at least, the other a share of the
+/// rest by the size of its file, and ours what that leaves.
+std::vector<std::unique_ptr<TextModel>> open_both(const TextOptions& ours, TextOptions other, const Machine& machine,
+                                                  Bytes aside) {
+  std::vector<std::unique_ptr<TextModel>> models(2);
+  if (other.budget) {
+    const Bytes budget = *ours.budget;
+    Bytes twice;  // in the account of each model, and there once
+    for (const Reserve& r : process_reserves(machine.main_memory(), {}))
+      if (r.name == "binary") twice = r.bytes;
+    Bytes least[2];
+    std::optional<Error> why;
+    for (int i : {0, 1}) {
+      TextOptions nothing = i == 0 ? ours : other;
+      nothing.budget = Bytes{1};  // is refused, before any plan is made, naming the least
+      try {
+        TextModel(nothing, machine);
+      } catch (const Error& e) {
+        if (!e.smallest_budget().count) throw;
+        least[i] = e.smallest_budget();
+        why = e;
+      }
+    }
+    const Bytes need = least[0] + least[1] - twice + aside;
+    if (budget < need)
+      throw too_small(Error(ErrorKind::does_not_fit,
+                            fmt::format("a budget of {} is too small for two models: {} and {} at least", human(budget),
+                                        human(least[0]), human(least[1])),
+                            why ? why->where() : ""),
+                      aside, need);
+    const double a = static_cast<double>(size_of_file(ours.path).count),
+                 b = static_cast<double>(size_of_file(other.path).count);
+    other.budget = least[1] + Bytes{static_cast<u64>(static_cast<double>((budget - need).count) * (b / (a + b)))};
+    models[1] = std::make_unique<TextModel>(other, machine);
+    aside += models[1]->plan().total_bytes(machine.main_memory()) - twice;
+  } else {
+    models[1] = std::make_unique<TextModel>(other, machine);
+  }
+  models[0] = open_beside(aside, ours, machine);
+  if (models[1]->model().config.vocabulary != models[0]->model().config.vocabulary)
     throw Error(ErrorKind::usage, "the two models have vocabularies of different sizes", "--against");
-  load_weights(*other, args);
-  return other;
+  return models;
 }
 
 int eval(const Args& args) {
   const std::string path = args.word(0, "a model file");
   args.at_most(1);
   if (!args.has("text")) throw Error(ErrorKind::usage, "terrace eval needs a text", {}, "--text FILE");
-  const TextOptions options = scoring_options(args, path);
+  TextOptions options = scoring_options(args, path);
+  options.budget = budget_of(args, path);
   size_of_file(path);
+  auto other = other_options(args, path);
   probe_if_unknown(args, path);
-  TextModel model(options, machine_of(args));
-  const Windows w = read_windows(model.tokenizer(), read_file(*args.text("text")), options.context,
-                                 args.integer("chunks", 0, 1, 1 << 24));
-  const auto other = open_other(args, path, model);
-  load_weights(model, args);
-  Perplexity ours;
+  const Windows w = windows_of(args, options);
   Distance d;
-  score(model, other.get(), w, ours, d);
+  if (other) d.kl.reserve(static_cast<std::size_t>(w.chunks * w.scored()));
+  const Bytes aside = w.bytes() + Bytes{d.kl.capacity() * sizeof(double)};
+  const Machine machine = machine_of(args);
+  std::vector<std::unique_ptr<TextModel>> models;
+  if (other) {
+    other->budget = options.budget;
+    models = open_both(options, *other, machine, aside);
+  } else {
+    models.push_back(open_beside(aside, options, machine));
+  }
+  std::vector<TextModel*> scored;
+  for (const auto& m : models) {
+    load_weights(*m, args);
+    scored.push_back(m.get());
+  }
+  Perplexity ours;
+  score(scored, w, ours, d);
 
   std::FILE* out = text_stream(args);
-  const Machine& machine = model.program().machine();
   Json doc = document("eval", &machine);
   doc.add("perplexity", ours.value()).add("n_tokens", ours.n).add("stderr", ours.error());
   doc.add("context", w.context).add("chunks", w.chunks);

@@ -12,7 +12,7 @@ namespace terrace::cli {
 namespace {
 
 int graph(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
   const TextOptions o = text_options(args, path);
   const Model model = open_model(path);

@@ -156,8 +156,13 @@ void probe_if_unknown(const Args& args, const std::string& path) {
   if (child == 0) {
     int code = 0;
     try {
-      if (!saved_host()) {
-        fmt::print(stderr, "terrace: measuring this machine once, a few seconds; kept in {}\n", host_file());
+      const auto saved = saved_host();
+      const bool doubtful = saved && probed_while_busy(*saved);
+      if (doubtful && busy_now(0.2)) {  // no better figures to be had
+        fmt::print(stderr, "terrace: this machine was measured while it was busy, as it is now: times are too long\n");
+      } else if (!saved || doubtful) {
+        fmt::print(stderr, "terrace: measuring this machine {}, a few seconds; kept in {}\n",
+                   doubtful ? "again, which was busy" : "once", host_file());
         code = save_host(probe_now(args, path, 4, true)) ? 0 : 2;
       }
     } catch (const std::exception& e) { fmt::print(stderr, "terrace: the machine cannot be measured: {}\n", e.what()); }
@@ -168,16 +173,22 @@ void probe_if_unknown(const Args& args, const std::string& path) {
 
 Machine load_machine(const std::string& name_or_path) {
   const std::string here = program_folder();
-  return machine::load(name_or_path,
-                       {here + "/../../machines", here + "/../share/terrace/machines", here + "/machines"});
+  try {
+    return machine::load(name_or_path,
+                         {here + "/../../machines", here + "/../share/terrace/machines", here + "/machines"});
+  } catch (const Error& e) {
+    if (e.kind() != ErrorKind::usage) throw;
+    throw Error(e.kind(), e.message(), e.where(), "host, the probed machine; " + e.hint());
+  }
 }
 
-Machine machine_of(const Args& args) {
-  const std::string name = args.text("machine", "host");
+Machine machine_named(const Args& args, const std::string& name) {
   if (name != "host") return load_machine(name);
   if (auto m = saved_host()) return *std::move(m);
   fmt::print(stderr, "terrace: this machine has not been measured; times are a cautious guess (terrace probe)\n");
   return cautious_guess(threads_of(args));
 }
+
+Machine machine_of(const Args& args) { return machine_named(args, args.text("machine", "host")); }
 
 }  // namespace terrace::cli

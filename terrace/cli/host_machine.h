@@ -23,10 +23,14 @@ Machine probe_now(const Args& args, const std::string& path, double seconds, boo
 /// Writes the description where host_file() says; false if that cannot be done.
 bool save_host(const Machine& machine);
 
-/// Probes in a process of its own if nothing is known of this host and it may use at least 1 GiB. Prints one line. To
-/// be called before the budget is enforced. `path`: the model.
+/// Probes in a process of its own if nothing is known of this host, or only what was measured while others kept it busy
+/// and now no longer do, and if it may use at least 1 GiB. Prints one line. To be called before the budget is enforced.
+/// `path`: the model.
 void probe_if_unknown(const Args& args, const std::string& path);
-/// The machine of --machine; else the host as saved; else a cautious guess, which is said on standard error.
+/// The machine of that file or name; "host" is the host as saved, else a cautious guess, which is said on standard
+/// error.
+Machine machine_named(const Args& args, const std::string& name);
+/// The machine of --machine; default: host.
 Machine machine_of(const Args& args);
 /// A machine by file or name, looked for beside the executable.
 Machine load_machine(const std::string& name_or_path);

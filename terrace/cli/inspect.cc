@@ -22,7 +22,7 @@ std::string shorten(std::string_view s) {
 /// A value for people; arrays and long strings abbreviated.
 std::string value_text(const io::GgufFile& file, const io::GgufEntry& e) {
   std::string s = "[";
-  const auto item = [&](u64 i, std::string text) {
+  const auto item = [&](u64 i, const std::string& text) {
     if (i < kShown) s += (i ? ", " : "") + text;
   };
   switch (e.type) {
@@ -50,7 +50,7 @@ std::string value_text(const io::GgufFile& file, const io::GgufEntry& e) {
 }
 
 int inspect(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
   const io::GgufFile file(path);
   std::FILE* out = text_stream(args);

@@ -48,7 +48,8 @@ class Json {
   std::string body_;
 };
 
-/// What every document begins with: schema, kind (the verb), version, machine, seed where one matters.
+/// What every document begins with: schema, kind (the verb), version, machine, seed where one matters. Without a
+/// machine it is this host: its processor as the system names it, nothing measured.
 Json document(std::string_view kind, const Machine* machine = nullptr, std::optional<u64> seed = std::nullopt);
 
 /// Writes it where --json says, if it says so.

@@ -41,10 +41,10 @@ void write_json(const Args& args, TextModel& model, const GenerateResult& told, 
 }
 
 int plan(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
   TextOptions options = text_options(args, path);
-  options.context = args.integer("ctx", 512, 2, i64{1} << 40);
+  options.context = args.integer("ctx", std::min<i64>(512, open_model(path).config.context), 2, i64{1} << 40);
   options.budget = budget_of(args, path);
   size_of_file(path);
   probe_if_unknown(args, path);

@@ -43,16 +43,26 @@ struct TimeRow {
   std::string by;
 };
 
+std::string each_token(i64 tokens, double seconds) {
+  if (tokens <= 0 || seconds <= 0) return "-";
+  const double ms = seconds / static_cast<double>(tokens) * 1e3;
+  return ms < 10 ? fmt::format("{:.3f}", ms) : fmt::format("{:.1f}", ms);
+}
+
 std::string time_table(const std::vector<TimeRow>& rows, bool told) {
-  std::string s =
-      bold(fmt::format("{:<9}{:>7}{:>13}{:>10}{:>13}{:>13}{:>10}{:>10}\n", "time", "tokens", told ? "-" : "measured",
-                       "tokens/s", told ? "simulated" : "predicted", "bound", "bound by", "of bound"));
+  const auto line = [told](auto name, auto tokens, auto measured, auto tokens_a_second, auto ms, auto predicted,
+                           auto bound, auto by, auto share) {
+    std::string s = fmt::format("{:<9}{:>7}", name, tokens);
+    if (!told) s += fmt::format("{:>13}", measured);
+    return s + fmt::format("{:>10}{:>10}{:>13}{:>13}{:>10}{:>10}\n", tokens_a_second, ms, predicted, bound, by, share);
+  };
+  std::string s = bold(line("time", "tokens", "measured", "tokens/s", "ms/token", told ? "simulated" : "predicted",
+                            "bound", "bound by", "of bound"));
   for (const TimeRow& r : rows) {
     const double taken = told ? r.predicted : r.measured;
-    s += fmt::format("{:<9}{:>7}{:>13}{:>10}{:>13}{:>13}{:>10}{:>10}\n", r.name,
-                     r.tokens ? std::to_string(r.tokens) : "-", told ? "-" : time_or_dash(r.measured),
-                     rate(r.tokens, taken), time_or_dash(r.predicted), time_or_dash(r.bound), r.by.empty() ? "-" : r.by,
-                     taken > 0 && r.bound > 0 ? fmt::format("{:.0f} %", r.bound / taken * 100) : "-");
+    s += line(r.name, r.tokens ? std::to_string(r.tokens) : "-", time_or_dash(r.measured), rate(r.tokens, taken),
+              each_token(r.tokens, taken), time_or_dash(r.predicted), time_or_dash(r.bound), r.by.empty() ? "-" : r.by,
+              taken > 0 && r.bound > 0 ? fmt::format("{:.0f} %", r.bound / taken * 100) : "-");
   }
   return s;
 }

@@ -46,7 +46,7 @@ i64 context_of(const Args& args, i64 prompt, i64 max_tokens, i64 most) {
 }
 
 int run(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
   const i64 max_tokens = args.integer("max-tokens", 256, 1, i64{1} << 30);
   const SamplerOptions sampler = sampler_options(args, 0);
@@ -56,7 +56,7 @@ int run(const Args& args) {
 
   MemoryReport memory;
   if (const auto code = begin_limited(args, path, memory.enforcement)) return *code;
-  memory.budget_given = args.has("budget");
+  memory.budget_given = budget_of(args, path).has_value();
   memory.budget = budget_or_default(args, path);
 
   const std::vector<i32> ids = read_prompt(args, path);

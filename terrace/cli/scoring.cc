@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "terrace/cli/term.h"
 #include "terrace/core/error.h"
+#include "terrace/program/reserve.h"
 
 namespace terrace::cli {
 namespace {
@@ -18,6 +20,8 @@ i64 step_limit(TextModel& model) {
     if (!b.once) most = std::max(most, b.symbols[n].hi);
   return most;
 }
+
+std::string mib(Bytes b) { return fmt::format("{:.1f} MiB", static_cast<double>(b.count) / 0x1p20); }
 
 }  // namespace
 
@@ -44,19 +48,62 @@ Windows read_windows(const io::Tokenizer& tokenizer, const std::string& text, i6
   return w;
 }
 
-void score_window(TextModel& model, const std::vector<i32>& window, const std::atomic<bool>& cancel,
-                  const std::function<void(i64, std::span<const float>)>& row) {
-  model.reset();
+Windows windows_of(const Args& args, const TextOptions& options) {
+  const Model model = open_model(options.path);
+  const io::Tokenizer tokenizer(model.file);
+  const std::string text = read_file(*args.text("text"));
+  // The text; at most a token a byte; and while they are copied, the copy.
+  Bytes need{text.size() + 2 * sizeof(i32) * text.size() + tokenizer.memory_bytes()};
+  for (const Reserve& r : process_reserves(0, {})) need += r.bytes;
+  if (options.budget && *options.budget < need)
+    throw Error(ErrorKind::does_not_fit,
+                fmt::format("a budget of {} is too small to cut this text into tokens", mib(*options.budget)), "--text",
+                "a shorter text")
+        .with_smallest_budget(need);
+  return read_windows(tokenizer, text, options.context, args.integer("chunks", 0, 1, 1 << 24));
+}
+
+Error too_small(const Error& why, Bytes aside, Bytes least) {
+  return Error(ErrorKind::does_not_fit, fmt::format("{}; windows and scores {}", why.message(), mib(aside)),
+               why.where(),
+               fmt::format("the smallest budget that would do is {} bytes, or ask for a smaller --ctx", least.count))
+      .with_smallest_budget(least);
+}
+
+std::unique_ptr<TextModel> open_beside(Bytes aside, TextOptions options, const Machine& machine) {
+  if (options.budget) options.budget = std::max(Bytes{1}, *options.budget - std::min(aside, *options.budget));
+  try {
+    return std::make_unique<TextModel>(options, machine);
+  } catch (const Error& e) {
+    if (!e.smallest_budget().count) throw;
+    throw too_small(e, aside, e.smallest_budget() + aside);
+  }
+}
+
+void score_window(std::span<TextModel* const> models, const std::vector<i32>& window, const std::atomic<bool>& cancel,
+                  const ScoredRow& row) {
   const auto n = static_cast<i64>(window.size());
-  const i64 step = step_limit(model), first = n / 2, last = n - 2;
+  const i64 first = n / 2, last = n - 2;
+  i64 step = n;  // a row's bits do not depend on it
+  for (TextModel* m : models) {
+    m->reset();
+    step = std::min(step, step_limit(*m));
+  }
   Phase unused;
+  std::vector<std::span<const float>> logits(models.size()), rows(models.size());
   for (i64 begin = 0; begin <= last; begin += step) {
     const i64 count = std::min(step, n - 1 - begin);  // what follows the last token is of no interest
-    model.prefill({window.data() + begin, static_cast<std::size_t>(count)}, unused, &cancel);
-    const std::span<const float> logits = model.logits();
-    const std::size_t width = logits.size() / static_cast<std::size_t>(count);
-    for (i64 i = std::max<i64>(0, first - begin); i < count; ++i)
-      row(begin + i, logits.subspan(static_cast<std::size_t>(i) * width, width));
+    for (std::size_t m = 0; m < models.size(); ++m) {
+      models[m]->prefill({window.data() + begin, static_cast<std::size_t>(count)}, unused, &cancel);
+      logits[m] = models[m]->logits();
+    }
+    for (i64 i = std::max<i64>(0, first - begin); i < count; ++i) {
+      for (std::size_t m = 0; m < models.size(); ++m) {
+        const std::size_t width = logits[m].size() / static_cast<std::size_t>(count);
+        rows[m] = logits[m].subspan(static_cast<std::size_t>(i) * width, width);
+      }
+      row(begin + i, rows);
+    }
   }
 }
 

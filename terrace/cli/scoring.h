@@ -2,9 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "terrace/cli/args.h"
+#include "terrace/core/error.h"
 #include "terrace/program/text_model.h"
 
 namespace terrace::cli {
@@ -18,14 +22,27 @@ struct Windows {
       first;  ///< stands in for the first token of each window: where the tokenizer begins texts with one
   std::vector<i32> window(i64 chunk) const;
   i64 scored() const { return context - 1 - context / 2; }
+  /// What they hold, with the window that is scored.
+  Bytes bytes() const { return Bytes{(ids.capacity() + static_cast<u64>(context)) * sizeof(i32)}; }
 };
 
 /// `chunks` 0: all there are. Error(usage) when the text is shorter than asked.
 Windows read_windows(const io::Tokenizer& tokenizer, const std::string& text, i64 context, i64 chunks);
 
-/// Runs one window through a model made with Logits::all; `row(position, logits)` for every scored position in order.
-void score_window(TextModel& model, const std::vector<i32>& window, const std::atomic<bool>& cancel,
-                  const std::function<void(i64 position, std::span<const float>)>& row);
+/// Windows of --text, --chunks and the options' context. Takes the model's tokenizer only meanwhile.
+/// Error(does_not_fit) for a text that cannot be cut within the options' budget.
+Windows windows_of(const Args& args, const TextOptions& options);
+
+/// Error(does_not_fit): the process needs `least`, of which `aside` is the caller's.
+Error too_small(const Error& why, Bytes aside, Bytes least);
+/// A model whose plan leaves `aside` of the options' budget to its caller; refusals name what the process needs in all.
+std::unique_ptr<TextModel> open_beside(Bytes aside, TextOptions options, const Machine& machine);
+
+/// Runs one window through models made with Logits::all, all of them a step at a time, so that nothing has to be kept:
+/// `row(position, logits of each model)` for every scored position in order.
+using ScoredRow = std::function<void(i64 position, std::span<const std::span<const float>> logits)>;
+void score_window(std::span<TextModel* const> models, const std::vector<i32>& window, const std::atomic<bool>& cancel,
+                  const ScoredRow& row);
 
 /// Log-probabilities of a row of logits in double precision: out[i] = logits[i] - log(sum(exp(logits))).
 void log_softmax(std::span<const float> logits, std::vector<double>& out);

@@ -45,6 +45,31 @@ bool nothing_fits(const Args& args, const std::string& path, Bytes budget) {
   return WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
+/// Whether `tier` of --budget is main memory; else it is persistent: nothing is ever written there, so that every
+/// budget of it is kept. `machine`: none for this host, which is not looked up yet: it may not have been probed.
+bool is_main_memory(std::string_view tier, const std::optional<Machine>& machine) {
+  const std::string_view main = machine ? machine->tier(machine->main_memory()).id : std::string_view("dram");
+  if (tier == "memory" || tier == main) return true;
+  std::string names = fmt::format("{}=SIZE or memory=SIZE", main);
+  bool known = false;
+  const auto persistent = [&](std::string_view id) {
+    known |= tier == id;
+    names += fmt::format(", {}=SIZE", id);
+  };
+  if (machine) {
+    for (const Tier& t : machine->tiers)
+      if (t.persistent) persistent(t.id);
+  } else {
+    persistent("disk");
+  }
+  if (known) return false;
+  const bool exists = machine && machine->find_tier(tier);
+  throw Error(ErrorKind::usage,
+              fmt::format("--budget: {} \"{}\"{}", exists ? "cannot limit tier" : "no tier", tier,
+                          machine ? " of machine " + machine->name : std::string()),
+              {}, names);
+}
+
 }  // namespace
 
 Bytes size_of_file(const std::string& path) {
@@ -59,18 +84,17 @@ std::optional<Bytes> budget_of(const Args& args, const std::string& model) {
   if (!text) return std::nullopt;
   const Bytes whole = size_of_file(model);
   std::optional<Bytes> memory;
+  std::optional<Machine> machine;
+  const std::string name = args.text("machine", "host");
   for (std::size_t at = 0; at <= text->size();) {
     const std::size_t end = std::min(text->find(',', at), text->size());
     const std::string_view part(text->data() + at, end - at);
     at = end + 1;
     const std::size_t eq = part.find('=');
-    const std::string_view tier = eq == part.npos ? "dram" : part.substr(0, eq);
+    const std::string_view tier = eq == part.npos ? "memory" : part.substr(0, eq);
     const Bytes bytes = parse_size(eq == part.npos ? part : part.substr(eq + 1), whole, "budget");
-    // Nothing is ever written to the disk tier, so that every budget of it is kept.
-    if (tier == "dram" || tier == "hbm" || tier == "memory")
-      memory = bytes;
-    else if (tier != "disk")
-      throw Error(ErrorKind::usage, fmt::format("--budget: no tier \"{}\"", tier), {}, "dram=SIZE, disk=SIZE");
+    if (tier != "memory" && name != "host" && !machine) machine = machine_named(args, name);
+    if (is_main_memory(tier, machine)) memory = bytes;
   }
   return memory;
 }

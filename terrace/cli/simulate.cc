@@ -7,9 +7,11 @@
 #include "terrace/cli/host_machine.h"
 #include "terrace/cli/report.h"
 #include "terrace/cli/session.h"
+#include "terrace/cli/term.h"
 #include "terrace/cli/verb.h"
 #include "terrace/core/error.h"
 #include "terrace/machine/cost.h"
+#include "terrace/sim/sim_engine.h"
 
 namespace terrace::cli {
 namespace {
@@ -97,33 +99,58 @@ Json energy_json(const Energy& e, const Machine& m) {
   return Json::object().add("known", e.known).add("tier", tiers).add("hop", hops).add("op_class", ops);
 }
 
+/// Bringing the pinned weights in, before the first repetition; 0 if the plan pins none.
+double load_seconds(TextModel& model) {
+  const Program& p = model.program();
+  const u32 load = p.plan().find_body("load");
+  if (load == kNone) return 0;
+  SimEngine engine(p.graph(), p.machine(), p.plan(), Provenance::simulated);
+  return engine.run(load, {p.plan().bodies[load].typical, {}}).totals.seconds;
+}
+
+/// The plan's limit of main memory; without one it is the tier's capacity that the planner keeps to.
+Bytes budget_in(const Plan& plan, const Machine& machine) {
+  const TierId memory = machine.main_memory();
+  for (const TierBudget& b : plan.budget)
+    if (b.tier == memory) return b.bytes;
+  return machine.tier(memory).capacity;
+}
+
 int simulate(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
   TextOptions options = text_options(args, path);
+  const bool host = args.text("machine", "host") == "host";
+  if (host) probe_if_unknown(args, path);
   Machine machine = machine_of(args);
   if (!args.has("threads") && machine.name != "host") options.threads = std::max(1, machine.units.at(0).threads);
-  const i64 prompt = args.integer("prompt-tokens", 256, 1, 1 << 24);
-  const i64 decode = args.integer("max-tokens", 64, 1, 1 << 24);
-  options.context = args.integer("ctx", prompt + decode, prompt + decode, i64{1} << 40);
+  const i64 room = args.integer("ctx", open_model(path).config.context, 2, i64{1} << 40);
+  const i64 prompt = args.integer("prompt-tokens", std::min<i64>(256, room / 2), 1, 1 << 24);
+  const i64 decode = args.integer("max-tokens", std::min<i64>(64, std::max<i64>(1, room - prompt)), 1, 1 << 24);
+  options.context = args.integer("ctx", prompt + decode, 2, i64{1} << 40);
+  if (options.context < prompt + decode)
+    throw Error(ErrorKind::usage, fmt::format("{} tokens do not fit a context of {}", prompt + decode, options.context),
+                "--ctx", "a larger --ctx, or fewer --prompt-tokens or --max-tokens");
   options.budget = budget_of(args, path);
   options.needs_tokenizer = false;
   TextModel model(options, std::move(machine));
   const GenerateResult r = model.simulate(prompt, decode);
   const Machine& m = model.program().machine();
   const Energy energy = energy_of(model, r, prompt, decode);
+  const double load = load_seconds(model);
 
   std::FILE* out = text_stream(args);
   fmt::print(out, "{}", report_text(model, r, nullptr, true));
+  fmt::print(out, "loading {} (simulated)\n", load > 0 ? human_seconds(load) : "nothing");
   fmt::print(
       out, "memory {:.1f} MiB by the plan's account; joules known {:.4g}{}\n",
       static_cast<double>(model.plan().total_bytes(m.main_memory()).count) / 0x1p20, energy.known,
       r.prefill.totals.steps_of_unknown_energy + r.decode.totals.steps_of_unknown_energy ? ", and some unknown" : "");
   if (args.has("json")) {
     Json s = Json::object();
-    if (options.budget) s.add("budget_bytes", *options.budget);
+    s.add("budget_bytes", budget_in(model.plan(), m));
     s.add("predicted_peak_bytes", model.plan().total_bytes(m.main_memory()));
-    s.add("first_token_seconds", r.prefill.predicted_seconds);
+    s.add("load_seconds", load).add("first_token_seconds", r.prefill.predicted_seconds);
     s.add("prefill", phase_json(r.prefill, m, true)).add("decode", phase_json(r.decode, m, true));
     s.add("joules", energy_json(energy, m));
     write_document(args, document("simulate", &m).add("simulated", s));
@@ -138,8 +165,8 @@ constexpr const char* kFlags[] = {"machine", "budget", "ctx",         "prompt-to
 
 const Verb kSimulate = {
     "simulate",
-    "tell what the work would take on a described machine",
-    "MODEL --machine FILE|NAME [FLAGS]",
+    "tell what the work would take on a machine, this host or one that is only described",
+    "MODEL [--machine FILE|NAME] [FLAGS]",
     "  terrace simulate model.gguf --machine raspberry-pi-5 --budget 64MiB\n"
     "  terrace simulate model.gguf --machine hbm-server --prompt-tokens 512 --max-tokens 128 --json -\n",
     kFlags,

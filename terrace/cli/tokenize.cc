@@ -9,7 +9,7 @@ namespace terrace::cli {
 namespace {
 
 int tokenize(const Args& args) {
-  const std::string path = args.word(0, "a model file");
+  const std::string& path = args.word(0, "a model file");
   args.at_most(1);
   const io::GgufFile file(path);
   const io::Tokenizer tokenizer(file);

@@ -5,6 +5,7 @@
 #include "terrace/cli/json.h"
 #include "terrace/cli/term.h"
 #include "terrace/cli/verb.h"
+#include "terrace/core/error.h"
 #include "terrace/program/topo.h"
 
 namespace terrace::cli {
@@ -12,8 +13,11 @@ namespace {
 
 int topo(const Args& args) {
   args.at_most(1);
-  const bool host = args.words().empty() && args.text("machine", "host") == "host";
-  const Machine m = args.words().empty() ? machine_of(args) : load_machine(args.words()[0]);
+  if (!args.words().empty() && args.has("machine"))
+    throw Error(ErrorKind::usage, "the machine is named twice, as a word and by --machine");
+  const std::string name = args.words().empty() ? args.text("machine", "host") : args.words()[0];
+  const bool host = name == "host";
+  const Machine m = machine_named(args, name);
   const std::string tree = host ? topology_json(program_folder() + "/terrace-topology") : std::string();
   const std::string text = topo_text(m, tree);
   if (const auto file = args.text("out"))

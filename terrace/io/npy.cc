@@ -65,7 +65,7 @@ struct NpyWriter::Impl {
   }
 };
 
-NpyWriter::NpyWriter(std::string path, std::vector<u64> shape) : impl_(std::make_unique<Impl>()) {
+NpyWriter::NpyWriter(std::string path, const std::vector<u64>& shape) : impl_(std::make_unique<Impl>()) {
   impl_->path = std::move(path);
   for (u64 n : shape) {
     if (__builtin_mul_overflow(impl_->left, n, &impl_->left))

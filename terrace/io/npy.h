@@ -15,7 +15,7 @@ namespace terrace::io {
 class NpyWriter {
  public:
   /// Creates or replaces `path`. Throws Error(failure) when it cannot, or when the extents' product overflows.
-  NpyWriter(std::string path, std::vector<u64> shape);
+  NpyWriter(std::string path, const std::vector<u64>& shape);
   ~NpyWriter();
   NpyWriter(NpyWriter&&) noexcept;
 

@@ -1,7 +1,10 @@
 // The plan as text: tiers x uses, bodies, and every step where asked.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <optional>
+#include <vector>
 
 #include "terrace/plan/plan.h"
 
@@ -44,26 +47,90 @@ std::array<u64, kUses> by_use(const Plan& p, TierId t) {
   return sum;
 }
 
-void print_tier(const Plan& p, TierId t, std::string& out) {
-  auto row = [&out](std::string_view name, u64 bytes) { out += fmt::format("  {:<28}{:>12}\n", name, mib(bytes)); };
-  out += fmt::format("{:<30}{:>12}\n", p.tiers[t], "MiB");
-  u64 known = 0;
-  const auto uses = by_use(p, t);
-  for (int u = 0; u < kUses; ++u)
-    if (const u64 b = uses[static_cast<std::size_t>(u)]; b > 0) {
-      row(name_of(static_cast<Use>(u)), b);
-      known += b;
+/// Weights that stay in the files of a tier: what travels through the ring, and tables whose rows are picked by ids. A
+/// tied table is in both.
+struct InFile {
+  u64 streamed = 0, by_row = 0;
+};
+
+InFile in_file(const Plan& p, TierId t) {
+  InFile sum;
+  for (const StreamBlock& b : p.stream)
+    if (p.placements[b.from].tier == t) sum.streamed += p.placements[b.to].bytes.count;
+  std::vector<bool> seen(p.placements.size());  // bodies share them
+  for (const Body& b : p.bodies)
+    for (const Step& s : b.steps) {
+      if (!s.gather) continue;
+      const u32 table = b.reads(s).front().placement;
+      const Placement& x = p.placements[table];
+      if (x.owner == Owner::file && x.tier == t && !seen[table]) sum.by_row += x.bytes.count;
+      seen[table] = true;
     }
-  const u64 arena = p.arena_bytes(t).count;
-  row("unaccounted (alignment)", arena > known ? arena - known : 0);
+  return sum;
+}
+
+using Row = std::vector<std::optional<u64>>;  ///< a cell for each shown tier
+
+void print_row(std::string_view name, const Row& cells, std::string& out) {
+  out += fmt::format("  {:<28}", name);
+  for (const auto& c : cells) out += fmt::format("{:>12}", c ? mib(*c) : "-");
+  while (out.ends_with(' ')) out.pop_back();
+  out += '\n';
+}
+
+/// Rows are uses, columns the tiers that anything lies in.
+void print_tiers(const Plan& p, std::string& out) {
+  std::vector<TierId> tiers;
+  std::vector<InFile> files;
+  for (TierId t = 0; t < p.tiers.size(); ++t) {
+    const InFile f = in_file(p, t);
+    if (p.total_bytes(t).count == 0 && f.streamed == 0 && f.by_row == 0) continue;
+    tiers.push_back(t);
+    files.push_back(f);
+  }
+  out += fmt::format("{:<30}", "MiB");
+  for (const TierId t : tiers) out += fmt::format("{:>12}", p.tiers[t]);
+  out += '\n';
+  // A row of what `cell` gives for each tier: left out where that is nothing everywhere, unless asked for.
+  const auto row = [&](std::string_view name, bool always, auto cell) {
+    Row r;
+    bool any = always;
+    for (std::size_t i = 0; i < tiers.size(); ++i) {
+      r.push_back(cell(i));
+      any = any || r.back().value_or(0) > 0;
+    }
+    if (any) print_row(name, r, out);
+  };
+  const auto held = [](u64 bytes) { return bytes ? std::optional(bytes) : std::nullopt; };
+  std::vector<std::array<u64, kUses>> uses;
+  for (const TierId t : tiers) uses.push_back(by_use(p, t));
+  for (std::size_t u = 0; u < kUses; ++u)
+    row(name_of(static_cast<Use>(u)), false, [&](std::size_t i) { return held(uses[i][u]); });
+  row("weights in file, streamed", false, [&](std::size_t i) { return held(files[i].streamed); });
+  row("weights in file, by row", false, [&](std::size_t i) { return held(files[i].by_row); });
+  row("unaccounted (alignment)", true, [&](std::size_t i) -> std::optional<u64> {
+    const u64 arena = p.arena_bytes(tiers[i]).count;
+    if (arena == 0) return std::nullopt;
+    u64 known = 0;
+    for (const u64 b : uses[i]) known += b;
+    return arena > known ? arena - known : 0;
+  });
   for (const Reserve& r : p.reserves)
-    if (r.tier == t) row(r.name, r.bytes.count);
-  row("total", p.total_bytes(t).count);
-  for (const TierBudget& b : p.budget)
-    if (b.tier == t) {
-      row("free", b.bytes.count - std::min(b.bytes.count, p.total_bytes(t).count));
-      row("budget", b.bytes.count);
-    }
+    row(r.name, true, [&](std::size_t i) { return r.tier == tiers[i] ? std::optional(r.bytes.count) : std::nullopt; });
+  // What only stays in a file is no part of what the process takes.
+  const auto total = [&](std::size_t i) { return p.total_bytes(tiers[i]).count; };
+  row("total", true, [&](std::size_t i) { return held(total(i)); });
+  const auto budget = [&](std::size_t i) -> std::optional<u64> {
+    for (const TierBudget& b : p.budget)
+      if (b.tier == tiers[i]) return b.bytes.count;
+    return std::nullopt;
+  };
+  if (p.budget.empty()) return;
+  row("free", true, [&](std::size_t i) -> std::optional<u64> {
+    const auto b = budget(i);
+    return b ? std::optional(*b - std::min(*b, total(i))) : std::nullopt;
+  });
+  row("budget", true, budget);
 }
 
 std::string operand(const Plan& p, const Graph& g, const Operand& o) {
@@ -94,8 +161,7 @@ void print_step(const Plan& p, const Graph& g, const Body& b, u32 id, std::strin
 std::string to_text(const Plan& plan, const Graph& graph, bool steps) {
   std::string out = fmt::format("plan for {}: {} workers, {} transfers in flight, granule {} B\n", plan.machine,
                                 plan.workers, plan.io_depth, plan.granule);
-  for (TierId t = 0; t < plan.tiers.size(); ++t)
-    if (plan.total_bytes(t).count > 0) print_tier(plan, t, out);
+  print_tiers(plan, out);
   out += fmt::format("smallest budget {} MiB\n", mib(plan.smallest_budget.count));
   for (const Body& b : plan.bodies) {
     double compute = 0, io = 0;

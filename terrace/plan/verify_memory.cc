@@ -10,7 +10,7 @@ constexpr u64 kNoLimit = ~u64{0};
 u64 add(u64 a, u64 b) { return a > kNoLimit - b ? kNoLimit : a + b; }
 
 void check_budget(Context& c) {
-  for (TierId t = 0; t < c.machine.tiers.size(); ++t) {
+  for (u32 t = 0; t < c.machine.tiers.size(); ++t) {
     u64 used = 0, limit = kNoLimit;
     for (const Arena& a : c.plan.arenas)
       if (a.tier == t) used = add(used, a.bytes.count);

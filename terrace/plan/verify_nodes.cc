@@ -31,7 +31,7 @@ bool explains(const Axis& axis, const std::vector<Cut>& cuts, i64 extent) {
   if (axis.kind != Axis::parallel) return false;
   Cut first;
   for (std::size_t i = 0; i < cuts.size(); ++i) {
-    const int of = axis.of[i];
+    const auto of = axis.of[i];
     if (cuts[i].axis != of) return false;  // -1 on both sides: whole, as it should be
     if (of < 0) continue;
     if (first.axis >= 0 && (first.begin != cuts[i].begin || first.end != cuts[i].end)) return false;
