@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <memory>
+#include <thread>
 
 #include "terrace/core/error.h"
 #include "terrace/program/probe_parts.h"
@@ -15,6 +17,8 @@ namespace {
 using namespace probe;
 
 constexpr const char* kSource = "probe";
+/// What the notes of a machine say that was measured while others ran.
+constexpr std::string_view kOthers = "other programs took";
 /// Of the processors' time, taken by others: more than what an idle system does.
 constexpr double kBusy = 0.15;
 
@@ -170,11 +174,19 @@ Machine probe_host(const ProbeOptions& o, const KernelTable& table) {
   if (!o.path.empty()) measure_disk(o, m);
   round_off(m);
   if (const double share = load.share(); share > kBusy) {
-    const auto busy = fmt::format("other programs took {:.0f} % of the processors meanwhile", share * 100);
+    const auto busy = fmt::format("{} {:.0f} % of the processors meanwhile", kOthers, share * 100);
     m.notes += "; " + busy;
     if (o.warn) o.warn(busy);
   }
   return m;
+}
+
+bool probed_while_busy(const Machine& machine) { return machine.notes.find(kOthers) != std::string::npos; }
+
+bool busy_now(double seconds) {
+  const OtherLoad load;
+  std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
+  return load.share() > kBusy;
 }
 
 }  // namespace terrace

@@ -27,8 +27,14 @@ struct ProbeOptions {
 };
 
 /// Tiers l1..l3 (hardware), dram, disk; a link disk -> dram; one unit "cpu" with a rate for each kernel of `table` that
-/// would be chosen at `isa`, for one thread and for all. Bandwidths are medians; buffers are far larger than the last
-/// cache where memory is meant. Throws Error(failure) when memory or the path cannot be measured.
+/// would be chosen at `isa`, for one thread and for all. Bandwidths are medians, times of computing what others
+/// disturbed least; buffers are far larger than the last cache where memory is meant. Throws Error(failure) when memory
+/// or the path cannot be measured.
 Machine probe_host(const ProbeOptions& options, const KernelTable& table);
+
+/// Whether others took so much of the processors while this was measured that it should be measured again.
+bool probed_while_busy(const Machine& machine);
+/// Whether they do now, by looking on for `seconds`.
+bool busy_now(double seconds);
 
 }  // namespace terrace

@@ -89,7 +89,7 @@ bool make_call(const Kernel& k, i64 n, i64 r, std::byte* weights, int workers, C
 }
 
 /// Seconds of one call on the whole team, each timed over enough calls that clocks and barriers do not count.
-double time_call(const Kernel& k, const Call& c, Team& team, double seconds) {
+double time_call(const Kernel& k, const Call& c, Team& team, u64 cache_bytes, double seconds) {
   KernelArgs args;
   args.in = c.in_views.data();
   args.out = c.out_views.data();
@@ -99,6 +99,7 @@ double time_call(const Kernel& k, const Call& c, Team& team, double seconds) {
   args.scratch = c.scratch->data();
   args.scratch_bytes = c.scratch->size();
   args.workers = team.size();
+  args.core_cache_bytes = cache_bytes;
   int repeat = 1;
   const std::function<void(int)> job = [&](int worker) {
     KernelArgs mine = args;
@@ -108,21 +109,31 @@ double time_call(const Kernel& k, const Call& c, Team& team, double seconds) {
       if (team.size() > 1 && i + 1 < repeat) team.barrier();  // the next call writes the same output
     }
   };
-  double t = now(), once = 0;
-  for (int warm = 0; warm < 2 && once < 5e-3; ++warm) {  // a long one needs no second try
-    t = now();
+  // How often a batch repeats it follows from the shortest of a few: an interrupted one would make batches so short
+  // that only barriers are timed. A long one needs no more tries.
+  const double begin = now();
+  double t = begin, once = 1;
+  for (int tries = 0; tries < 8 && (tries < 1 || t - begin < 2e-2); ++tries) {
     team.run(job);
-    once = std::max(now() - t, 1e-8);
+    const double ended = now();
+    once = std::min(once, std::max(ended - t, 1e-8));
+    t = ended;
   }
-  repeat = static_cast<int>(std::clamp(2e-4 / once, 1.0, 1e4));
+  repeat = static_cast<int>(std::clamp(1e-4 / once, 1.0, 1e4));
   std::vector<double> times;
-  const double end = now() + seconds;
+  const double end = now() + seconds, latest = end + std::max(3 * seconds, 0.08);
   do {
     t = now();
     team.run(job);
-    times.push_back((now() - t) / repeat);
-  } while (times.size() < (once > 5e-3 ? 2U : 3U) || now() < end);
-  return lower_quartile(times);
+    const double each = (now() - t) / repeat;
+    if (each < once / 2) {  // all tries were interrupted
+      once = std::max(each, 1e-8);
+      repeat = static_cast<int>(std::clamp(1e-4 / once, 1.0, 1e4));
+      times.clear();
+    }
+    times.push_back(each);
+  } while (times.size() < (once > 5e-3 ? 2U : 3U) || now() < end || (now() < latest && !settled(times)));
+  return undisturbed(times);
 }
 
 }  // namespace
@@ -149,14 +160,16 @@ bool kernel_rate(const Kernel& k, Team& team, const HugeBuffer& weights, u64 cac
   const i64 few = std::min<i64>(cached, 256);
   if (!make_call(k, kManyRows, few, nullptr, team.size(), many)) return false;
   if (!make_call(k, 1, cached, nullptr, team.size(), one)) return false;
-  const double t_many = time_call(k, many, team, share), t_one = time_call(k, one, team, share);
+  const double t_many = time_call(k, many, team, cache_bytes, share),
+               t_one = time_call(k, one, team, cache_bytes, share);
   out.peak.value = many.cost.flops / t_many;
   out.vector_peak.value = one.cost.flops / t_one;
   if (linear) {
     Call streamed;
     const auto rows = static_cast<i64>(round_down(weights.size() / 2 / row, 16));
     if (!make_call(k, 1, rows, weights.data(), team.size(), streamed)) return false;
-    out.stream.value = static_cast<double>(streamed.cost.total_read().count) / time_call(k, streamed, team, share);
+    out.stream.value =
+        static_cast<double>(streamed.cost.total_read().count) / time_call(k, streamed, team, cache_bytes, share);
   } else if (k.op != "attention") {
     // Operands are activations, which stay in caches: the bytes never cost more than the operations.
     const double bytes = static_cast<double>((many.cost.total_read() + many.cost.total_write()).count);

@@ -45,6 +45,12 @@ u64 (*best_sum())(const std::byte*, u64) {
   return sum_any;
 }
 
+double quantile(std::vector<double> v, double q) {
+  const auto at = v.begin() + static_cast<std::ptrdiff_t>(q * static_cast<double>(v.size() - 1));
+  std::nth_element(v.begin(), at, v.end());
+  return *at;
+}
+
 }  // namespace
 
 double now() {
@@ -61,11 +67,17 @@ double median(std::vector<double> v) {
   return (*mid + *std::max_element(v.begin(), mid)) / 2;
 }
 
-double lower_quartile(std::vector<double> v) {
+/// Above the shortest, this much is still the machine's own noise; who is interrupted takes many times as long.
+constexpr double kNoise = 1.5;
+
+bool settled(const std::vector<double>& v) {
+  return v.empty() || quantile(v, 0.25) <= kNoise * *std::min_element(v.begin(), v.end());
+}
+
+double undisturbed(const std::vector<double>& v, double q) {
   if (v.empty()) return 0;
-  const auto at = v.begin() + static_cast<std::ptrdiff_t>((v.size() - 1) / 4);
-  std::nth_element(v.begin(), at, v.end());
-  return *at;
+  const double shortest = *std::min_element(v.begin(), v.end());
+  return settled(v) ? std::min(quantile(v, q), kNoise * shortest) : shortest;
 }
 
 HugeBuffer::HugeBuffer(u64 bytes, int fill) : size_(round_up(bytes, kHuge)) {
@@ -84,8 +96,27 @@ HugeBuffer::HugeBuffer(u64 bytes, int fill) : size_(round_up(bytes, kHuge)) {
 
 HugeBuffer::~HugeBuffer() { munmap(data_, size_); }
 
+Pinned::Pinned(Part part, int threads) {
+  if (threads < 2 || ::sched_getaffinity(0, sizeof before_, &before_) != 0 || CPU_COUNT(&before_) < threads) return;
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &before_)) ++cpu;
+  cpu_set_t wanted;
+  CPU_ZERO(&wanted);
+  CPU_SET(cpu, &wanted);
+  if (part == others) CPU_XOR(&wanted, &wanted, &before_);
+  set_ = ::sched_setaffinity(0, sizeof wanted, &wanted) == 0;
+}
+
+Pinned::~Pinned() {
+  if (set_) ::sched_setaffinity(0, sizeof before_, &before_);
+}
+
 Team::Team(int threads) : size_(std::max(threads, 1)) {
-  for (int w = 1; w < size_; ++w) threads_.emplace_back([this, w] { work(w); });
+  {
+    const Pinned workers(Pinned::others, size_);
+    for (int w = 1; w < size_; ++w) threads_.emplace_back([this, w] { work(w); });
+  }
+  caller_ = std::make_unique<Pinned>(Pinned::first, size_);
 }
 
 Team::~Team() {
@@ -171,7 +202,7 @@ double barrier_seconds(Team& team, double seconds) {
   const double end = now() + seconds;
   do team.run(batches);
   while (now() < end);
-  return lower_quartile(times);
+  return undisturbed(times);
 }
 
 }  // namespace terrace::probe

@@ -1,6 +1,8 @@
 // What the probe is made of. Internal to probe*.cc and their tests.
 #pragma once
 
+#include <sched.h>
+
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -15,8 +17,12 @@ namespace terrace::probe {
 
 double now();  ///< seconds, monotonic
 double median(std::vector<double> v);
-/// For times of computing: other programs only ever make them longer, and spinning threads suffer most.
-double lower_quartile(std::vector<double> v);
+/// Whether a quarter of these times of computing is near the shortest: else others had most of the processors, and more
+/// measuring is worth it.
+bool settled(const std::vector<double>& times);
+/// The lower quartile (or quantile q) of times of computing; the shortest where they are not settled. Other programs
+/// only ever make times longer, and threads that wait for each other suffer most.
+double undisturbed(const std::vector<double>& times, double q = 0.25);
 
 /// Anonymous memory in 2 MiB pages where the system gives them, touched.
 class HugeBuffer {
@@ -34,6 +40,23 @@ class HugeBuffer {
   u64 size_ = 0;
 };
 
+/// Keeps the calling thread, and threads it starts, on some of the processors it may use. On a busy machine two threads
+/// that wait for each other otherwise lie on one processor for good: then waiting is what is measured.
+class Pinned {
+ public:
+  /// The first of them, or all but the first. Does nothing where there are not `threads` processors for as many
+  /// threads.
+  enum Part { first, others };
+  Pinned(Part part, int threads);
+  ~Pinned();
+  Pinned(const Pinned&) = delete;
+  Pinned& operator=(const Pinned&) = delete;
+
+ private:
+  cpu_set_t before_{};
+  bool set_ = false;
+};
+
 /// Threads that meet at a spinning barrier before and after every job, as an engine's workers do.
 class Team {
  public:
@@ -48,6 +71,7 @@ class Team {
  private:
   void work(int worker);
   int size_;
+  std::unique_ptr<Pinned> caller_;
   const std::function<void(int)>* job_ = nullptr;
   bool stop_ = false;
   std::atomic<int> arrived_{0};

@@ -41,10 +41,7 @@ std::string field(const std::string& text, std::string_view key) {
     if (!line.starts_with(key) || colon == std::string_view::npos) continue;
     std::string value;
     for (char c : line.substr(colon + 1))
-      if (c > ' ' && c < 0x7f)
-        value += c;
-      else if (c == ' ' && !value.empty())
-        value += c;
+      if ((c > ' ' && c < 0x7f) || (c == ' ' && !value.empty())) value += c;
     return value;
   }
   return {};

@@ -52,6 +52,33 @@ TEST(Probe, TellsWhenOthersTakeTheProcessors) {
   if (alone < 0.1 / processors) { EXPECT_GT(beside, alone + 0.25 / processors); }
 }
 
+TEST(Probe, MarksWhatWasMeasuredWhileOthersRan) {
+  std::vector<pid_t> others;
+  for (long i = 0; i < ::sysconf(_SC_NPROCESSORS_ONLN); ++i) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::alarm(60);  // in case nobody ends it
+      while (true) asm volatile("");
+    }
+    others.push_back(child);
+  }
+  ProbeOptions o;
+  o.threads = 1;
+  o.seconds_budget = 0.1;
+  o.isa = best_isa();
+  int warned = 0;
+  o.warn = [&](std::string_view) { ++warned; };
+  const Machine m = probe_host(o, cpu_kernels(o.isa));
+  const bool busy = busy_now(0.3);
+  for (const pid_t p : others) ::kill(p, SIGKILL), ::waitpid(p, nullptr, 0);
+  EXPECT_EQ(warned, 1);
+  EXPECT_TRUE(busy);
+  EXPECT_TRUE(probed_while_busy(m)) << m.notes;
+  // The mark outlasts the file; others have none.
+  EXPECT_TRUE(probed_while_busy(machine::parse(machine::to_toml(m), "busy")));
+  EXPECT_FALSE(probed_while_busy(machine::load("raspberry-pi-5", {TERRACE_SOURCE_DIR "/machines"})));
+}
+
 TEST(Probe, MeasuresWhatAPlanNeeds) {
   const Folder folder;
   ProbeOptions o;
@@ -116,7 +143,17 @@ TEST(Probe, Statistics) {
   EXPECT_EQ(probe::median({}), 0);
   EXPECT_EQ(probe::median({3, 1, 2}), 2);
   EXPECT_EQ(probe::median({4, 1, 2, 3}), 2.5);
-  EXPECT_EQ(probe::lower_quartile({5, 4, 3, 2, 1}), 2);
+  EXPECT_EQ(probe::undisturbed({}), 0);
+  EXPECT_EQ(probe::undisturbed({5, 4, 3, 2, 1}), 1);
+  std::vector<double> times(20, 1000);  // most were interrupted
+  for (const std::size_t i : {1, 3, 5, 9, 12}) times[i] = 1;
+  times[15] = 0.9;
+  EXPECT_EQ(probe::undisturbed(times), 1);
+  EXPECT_DOUBLE_EQ(probe::undisturbed(times, 0.5), 1.35);
+  EXPECT_TRUE(probe::settled(times));
+  times[3] = times[9] = 500;
+  EXPECT_FALSE(probe::settled(times));
+  EXPECT_EQ(probe::undisturbed(times), 0.9);
 }
 
 TEST(Probe, TeamRunsEveryWorkerOnce) {
