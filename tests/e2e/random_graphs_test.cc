@@ -29,10 +29,11 @@ struct Feed {
 class Subject {
  public:
   explicit Subject(u64 seed) : seed_(seed), c_(seed) {
-    // Odd seeds use the best kernels of this processor, even ones the reference, which must match to the bit.
+    // Even seeds use the reference, which must match to the bit, odd ones each set of kernels that this processor has.
     if (seed % 2) {
-      c_.kernels = cpu_kernels(best_isa());
-      c_.request.isa = best_isa();
+      constexpr Isa kSets[] = {Isa::avx512, Isa::avx2, Isa::portable};
+      c_.request.isa = std::min(kSets[seed / 2 % 3], best_isa());
+      c_.kernels = cpu_kernels(c_.request.isa);
     }
     const std::string path = folder_ / "weights.bin";
     const Blob bytes = testing::weight_file(c_.graph, seed, testing::kDisk).bytes;
@@ -46,6 +47,16 @@ class Subject {
 
   Case& planning() { return c_; }
   bool exact() const { return c_.request.isa == Isa::reference; }
+  /// Whether a plan's kernels are of the set asked for, and none of a better one.
+  bool uses_its_set(const Plan& p) const {
+    bool any = false;
+    for (const std::string& name : p.kernels) {
+      const Isa isa = c_.kernels.find_by_name(name)->isa;
+      if (isa > c_.request.isa) return false;
+      any = any || isa == c_.request.isa;
+    }
+    return any;
+  }
 
   /// The smallest budget, three on the way to one where all is pinned, and none.
   std::vector<std::optional<u64>> budgets() {
@@ -201,6 +212,7 @@ TEST_P(RandomGraphs, SameBitsAtEveryBudgetAndNearTheOracle) {
       const Plan p = s.planning().plan_within(budget);
       EXPECT_LE(p.total_bytes(testing::kMemory).count, budget.value_or(~u64{0}));
       ASSERT_EQ(s.findings(p), "");
+      EXPECT_TRUE(s.uses_its_set(p));
       const std::vector<Blob> outputs = s.by_plan(p);
       if (first.empty()) {
         first = outputs;

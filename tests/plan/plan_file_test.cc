@@ -93,8 +93,9 @@ TEST(PlanText, names_every_use_and_adds_up) {
   Case c(2);
   const Plan p = streaming_plan(c);
   const std::string t = to_text(p, c.graph, false);
-  for (const char* word : {"weights", "ring", "state", "inputs", "activations", "page tables", "process", "total",
-                           "budget", "unaccounted", "body load", "body prompt", "body decode", "smallest budget"})
+  for (const char* word :
+       {"weights", "ring", "state", "inputs", "activations", "page tables", "process", "total", "budget", "unaccounted",
+        "in file, streamed", "disk", "body load", "body prompt", "body decode", "smallest budget"})
     EXPECT_NE(t.find(word), std::string::npos) << word << "\n" << t;
   EXPECT_LT(t.size(), to_text(p, c.graph, true).size() / 4);
 }

@@ -77,16 +77,17 @@ TEST(PlannerTiny, streamed_plan_as_text) {
   EXPECT_TRUE(verify(t.graph, t.machine, p, t.request.weights).empty());
   const std::string text = to_text(p, t.graph, true);
   const char* const golden = R"(plan for test: 1 workers, 8 transfers in flight, granule 512 B
-dram                                   MiB
-  ring                                0.02
-  inputs                              0.00
-  activations                         0.00
-  unaccounted (alignment)             0.00
-  page tables                         0.02
-  plan and trace                      0.01
-  total                               0.05
-  free                                0.00
-  budget                              0.05
+MiB                                   dram        disk
+  ring                                0.02           -
+  inputs                              0.00           -
+  activations                         0.00           -
+  weights in file, streamed              -        0.03
+  unaccounted (alignment)             0.00           -
+  page tables                         0.02           -
+  plan and trace                      0.01           -
+  total                               0.05           -
+  free                                0.00           -
+  budget                              0.05           -
 smallest budget 0.05 MiB
 body load: n 0..2; 0 steps, 0.00 MiB moved, compute 0.00 us, transfers 0.00 us
 body step: n 1..2; 16 steps, 0.03 MiB moved, compute 11.53 us, transfers 32.77 us

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <regex>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,7 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kRoot = TERRACE_SOURCE_DIR;
-constexpr std::size_t kMostLines = 420;
+constexpr std::size_t kMostLines = 420, kMostHeaderLines = 180, kMostTemplateLines = 280;
+// Kernels are templates, compiled once for each instruction set: what stands in these headers is source.
+const std::string kTemplates = "terrace/kernels/cpu/";
 // Constants that a generator or a paper wrote.
 const std::set<std::string> kTables = {"terrace/io/unicode_tables.cc"};
 // What any folder may use of kernels: how a kernel is called and found, never a kernel.
@@ -127,8 +130,37 @@ TEST(Layers, SourceFilesAreShort) {
     }
 }
 
+TEST(Layers, HeadersAreShort) {
+  std::size_t headers = 0;
+  for (const std::string& file : sources("terrace")) {
+    if (!file.ends_with(".h")) continue;
+    const std::size_t most = file.starts_with(kTemplates) ? kMostTemplateLines : kMostHeaderLines;
+    EXPECT_LE(lines_of(kRoot / file).size(), most) << file << ": split it, one idea a header";
+    ++headers;
+  }
+  EXPECT_GT(headers, 50u);
+}
+
+/// Lines of a folder that name a model, its tensors or a format of model files.
+std::vector<std::string> lines_naming_a_model(const char* folder) {
+  const std::regex names("llama|smol|blk\\.|attn_|ffn_|token_embd|gguf", std::regex::icase | std::regex::optimize);
+  std::vector<std::string> found;
+  for (const std::string& file : sources(folder))
+    for (const std::string& line : lines_of(kRoot / file))
+      if (std::regex_search(line, names)) found.push_back(file + ": " + line);
+  return found;
+}
+
+TEST(Layers, TheTrunkNamesNoModel) {
+  for (const char* folder : {"terrace/plan", "terrace/engine", "terrace/run", "terrace/sim", "terrace/machine"})
+    for (const std::string& line : lines_naming_a_model(folder)) ADD_FAILURE() << line << "\n  names a model";
+  // Where models are at home the same search finds them.
+  EXPECT_GT(lines_naming_a_model("terrace/nn").size(), 10u);
+  EXPECT_GT(lines_naming_a_model("terrace/io").size(), 10u);
+}
+
 TEST(Layers, EveryFolderHasAReadme) {
-  std::vector<fs::path> folders = {"machines", "tests", "bench"};
+  std::vector<fs::path> folders = {"machines", "tests", "bench", "scripts", "docs"};
   for (const auto& e : fs::directory_iterator(kRoot / "terrace"))
     if (e.is_directory()) folders.push_back(fs::path("terrace") / e.path().filename());
   ASSERT_GT(folders.size(), 10u);
