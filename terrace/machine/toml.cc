@@ -207,9 +207,8 @@ Machine parse(std::string_view text, std::string_view origin) {
   const std::string at(origin);
   if (text.size() > kMaxFile) throw Error(ErrorKind::bad_file, "the machine file is longer than 1 MiB", at, "split it");
   if (const std::size_t line = detail::foreign_line(text))
-    throw Error(ErrorKind::bad_file,
-                "no valid TOML: a character outside quotes, or inside a \"\"\" string, is not ASCII",
-                fmt::format("{}:{}", at, line), "write such text in '...' or \"...\" on one line");
+    throw Error(ErrorKind::bad_file, "a character is not ASCII, and stands in no comment or plain text",
+                fmt::format("{}:{}", at, line), "write such text on a line of its own: key = \"text\"");
   try {
     const toml::table doc = toml::parse(text, at);
     return read_machine(doc, at);

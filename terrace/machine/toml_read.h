@@ -35,8 +35,7 @@ struct BrokenAssumption {};
 
 namespace terrace::machine::detail {
 
-/// The line of the first byte that is not ASCII and stands outside comments and quotes, or inside a """ string; 0 if
-/// there is none. TOML allows none outside, and toml++ 3.3 has undefined results when it asks whether one is a blank.
+/// The first line with other characters than ASCII that is neither a comment nor `key = "text"`; 0 if there is none.
 std::size_t foreign_line(std::string_view text);
 
 /// A table with its dotted name ("tier dram.energy") for messages.

@@ -193,7 +193,15 @@ TEST(MachineFile, DamagedTomlIsRefused) {
                           "a={é=1}",
                           "'a'é=1",
                           "a.é=1",
-                          "a=2020-01-01 é"}) {
+                          "a=2020-01-01 é",
+                          "a=1\"é\"",
+                          "a = 1 'é'",
+                          "a='b' \"é\"",
+                          "a=true\"é",
+                          "a = 1==\"é = 1",
+                          "a = [\nb=\"é\"]",
+                          "a = [\nb = \"é\"]",
+                          "a = \"\\é\""}) {
     SCOPED_TRACE(bad);
     refusal(bad);
     refusal(std::string("schema = 1\n") + bad);
@@ -204,7 +212,7 @@ TEST(MachineFile, DamagedTomlIsRefused) {
 TEST(MachineFile, OtherScriptsStandInQuotesAndComments) {
   const Machine m = machine::parse(replaced("cite = \"a book\"", "cite = \"a bö\\\"ök\"  # über \" this"), "m.toml");
   EXPECT_EQ(m.sources.at(0).cite, "a bö\"ök");
-  EXPECT_EQ(machine::parse(replaced("\"a book\"", "''''ö' '''"), "m.toml").sources.at(0).cite, "'ö' ");
+  EXPECT_EQ(machine::parse(replaced("\"a book\"", "'\"ö\"'"), "m.toml").sources.at(0).cite, "\"ö\"");
   expect_refused(replaced("[machine]", "[machine]\nü = 1"), {"m.toml:3", "not ASCII"});
 }
 
