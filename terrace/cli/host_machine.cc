@@ -18,14 +18,6 @@
 namespace terrace::cli {
 namespace {
 
-std::string processor_name() {
-  const std::string info = read_small("/proc/cpuinfo");
-  const std::size_t key = info.find("model name");
-  if (key == info.npos) return {};
-  const std::size_t begin = info.find(':', key) + 2;
-  return info.substr(begin, info.find('\n', begin) - begin);
-}
-
 /// The saved description, if there is one and it is of this processor.
 std::optional<Machine> saved_host() {
   const std::string path = host_file();
@@ -33,7 +25,7 @@ std::optional<Machine> saved_host() {
   try {
     Machine m = machine::load(path);
     const std::string processor = processor_name();
-    if (processor.empty() || m.processor == processor) return m;
+    if (m.processor == processor) return m;
   } catch (const Error&) {
     // Written by another version, or damaged: as good as none.
   }

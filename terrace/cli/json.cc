@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
@@ -11,23 +10,12 @@
 #include "terrace/cli/term.h"
 #include "terrace/cli/verb.h"
 #include "terrace/core/error.h"
+#include "terrace/program/probe.h"
 
 namespace terrace::cli {
 namespace {
 
 constexpr char kSeparator = '\x1e';  // between members; never inside, since control characters are escaped
-
-/// As /proc/cpuinfo has it: "model name" on x86, "Model" or "Hardware" on boards.
-std::optional<std::string> host_processor() {
-  const std::string info = read_small("/proc/cpuinfo");
-  for (const std::string_view key : {"model name", "Model", "Hardware"}) {
-    for (std::size_t at = info.find(key); at != info.npos; at = info.find(key, at + 1)) {
-      const std::size_t colon = info.find(':', at), end = std::min(info.find('\n', at), info.size());
-      if ((at == 0 || info[at - 1] == '\n') && colon + 2 < end) return info.substr(colon + 2, end - colon - 2);
-    }
-  }
-  return std::nullopt;
-}
 
 }  // namespace
 
@@ -76,13 +64,9 @@ std::string Json::text(bool lines) const {
 Json document(std::string_view kind, const Machine* machine, std::optional<u64> seed) {
   Json doc = Json::object();
   doc.add("schema", 1).add("kind", kind).add("terrace", kVersion);
-  Json m = Json::object().add("name", machine ? machine->name : "host");
-  const std::optional<std::string> processor = machine ? machine->processor : host_processor();
-  if (processor)
-    m.add("processor", *processor);
-  else
-    m.raw("processor", "null");
-  doc.add("machine", m);
+  doc.add("machine", Json::object()
+                         .add("name", machine ? machine->name : "host")
+                         .add("processor", machine ? machine->processor : processor_name()));
   if (seed) doc.add("seed", *seed);
   return doc;
 }

@@ -32,6 +32,9 @@ struct ProbeOptions {
 /// or the path cannot be measured.
 Machine probe_host(const ProbeOptions& options, const KernelTable& table);
 
+/// This host's processor as the system names it; "unknown" where it does not.
+std::string processor_name();
+
 /// Whether others took so much of the processors while this was measured that it should be measured again.
 bool probed_while_busy(const Machine& machine);
 /// Whether they do now, by looking on for `seconds`.

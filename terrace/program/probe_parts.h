@@ -87,7 +87,6 @@ struct Cache {
 };
 /// Data and unified caches, one entry a level: from the topology program, else from /sys; empty when neither knows.
 std::vector<Cache> caches(const std::string& topology_program);
-std::string processor_name();
 u64 total_memory();      ///< MemTotal
 u64 available_memory();  ///< MemAvailable
 std::string today();     ///< "2026-11-24"

@@ -96,13 +96,6 @@ std::vector<Cache> caches(const std::string& topology_program) {
   return found;
 }
 
-std::string processor_name() {
-  const std::string info = small_file("/proc/cpuinfo");
-  for (const char* key : {"model name", "Model", "Hardware"})
-    if (std::string s = field(info, key); !s.empty()) return s;
-  return "unknown";
-}
-
 namespace {
 
 /// Processor seconds since boot: those of other programs and guests, and all of them, idle ones too.
@@ -150,3 +143,14 @@ std::string today() {
 }
 
 }  // namespace terrace::probe
+
+namespace terrace {
+
+std::string processor_name() {
+  const std::string info = probe::small_file("/proc/cpuinfo");
+  for (const char* key : {"model name", "Model", "Hardware"})
+    if (std::string s = probe::field(info, key); !s.empty()) return s;
+  return "unknown";
+}
+
+}  // namespace terrace
