@@ -1,7 +1,9 @@
 #include "terrace/cli/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,20 +43,54 @@ std::optional<u64> number_in(const std::string& path, std::string_view key = {})
   return v;
 }
 
-/// Below which folders a child may be tried, best first.
-std::vector<std::string> parents(const Cgroup& own) {
-  std::vector<std::string> all;
-  if (own.version == 1) {
-    all.push_back(own.folder);
-    if (own.folder != kRoot1) all.emplace_back(kRoot1);
-    return all;
+/// Whether children of this v2 group can be limited. The controller is switched on for them if need be and stays on,
+/// since others may have come to count on it: allowed in the root and where there are no processes.
+bool has_limited_children(const std::string& folder) {
+  const std::string file = folder + "/cgroup.subtree_control";
+  return read_small(file).find("memory") != std::string::npos || put(file, "+memory");
+}
+
+bool holds_only_us(const std::string& folder) {
+  return read_small(folder + "/cgroup.procs") == fmt::format("{}\n", ::getpid());
+}
+
+void remove_folder(const std::string& folder) {
+  // A process that has just ended may still be listed for a moment.
+  for (int i = 0; i < 50 && ::rmdir(folder.c_str()) != 0 && errno == EBUSY; ++i) ::usleep(10000);
+}
+
+/// Groups whose makers were killed before they could remove them. What still holds a process stays.
+void remove_stale(const std::string& parent) {
+  DIR* folder = ::opendir(parent.c_str());
+  if (!folder) return;
+  while (const dirent* e = ::readdir(folder)) {
+    const std::string_view name = e->d_name;
+    pid_t maker = 0;
+    if (!name.starts_with("terrace.") ||
+        std::from_chars(name.data() + 8, name.data() + name.size(), maker).ptr != name.data() + name.size())
+      continue;
+    if (::kill(maker, 0) != 0 && errno == ESRCH) ::rmdir(fmt::format("{}/{}", parent, name).c_str());
   }
-  // A v2 group with processes in it cannot have limited children, unless it is the root: then a sibling does.
-  const std::string up = own.folder.substr(0, own.folder.rfind('/'));
-  for (const std::string& folder : {own.folder, up})
-    if (folder.starts_with(kRoot) && read_small(folder + "/cgroup.subtree_control").find("memory") != std::string::npos)
-      all.push_back(folder);
-  return all;
+  ::closedir(folder);
+}
+
+/// Back from `aside`. Its parent takes processes again only when it limits no children.
+void step_back(const std::string& aside) {
+  const std::string own = aside.substr(0, aside.rfind('/'));
+  put(own + "/cgroup.subtree_control", "-memory");
+  put(own + "/cgroup.procs", std::to_string(::getpid()));
+  remove_folder(aside);
+}
+
+/// Moves this process from a group that it has to itself into a child of it, so that others can be limited there. The
+/// child's folder; nothing if that is not to be.
+std::string step_aside(const std::string& own) {
+  if (!holds_only_us(own)) return {};
+  std::string aside = fmt::format("{}/terrace.{}.waits", own, ::getpid());
+  if (::mkdir(aside.c_str(), 0755) != 0) return {};
+  if (put(aside + "/cgroup.procs", std::to_string(::getpid())) && has_limited_children(own)) return aside;
+  step_back(aside);
+  return {};
 }
 
 bool limit(const Cgroup& g, Bytes bytes) {
@@ -98,35 +134,47 @@ std::optional<Cgroup> own_cgroup() {
 
 bool is_alone_in(const Cgroup& g) {
   if (g.folder == kRoot || g.folder == kRoot1) return false;
-  const std::string procs = read_small(g.folder + "/cgroup.procs");
-  return procs == fmt::format("{}\n", ::getpid());
+  return holds_only_us(g.folder);
 }
 
-std::optional<Cgroup> make_cgroup(Bytes bytes, std::string& why) {
+std::optional<Cgroup> make_cgroup(Bytes bytes, Place place, std::string& why) {
   const auto own = own_cgroup();
   if (!own) {
     why = "no memory cgroup is to be seen";
     return std::nullopt;
   }
-  why = "the memory controller is not delegated to this process";
-  for (const std::string& parent : parents(*own)) {
-    const Cgroup g{fmt::format("{}/terrace.{}", parent, ::getpid()), own->version};
+  const auto make = [&](const std::string& parent, std::string aside = {}) -> std::optional<Cgroup> {
+    remove_stale(parent);
+    const Cgroup g{fmt::format("{}/terrace.{}", parent, ::getpid()), own->version, std::move(aside)};
     if (::mkdir(g.folder.c_str(), 0755) != 0) {
       why = fmt::format("{}: {}", g.folder, std::strerror(errno));
-      continue;
+      if (!g.aside.empty()) step_back(g.aside);
+      return std::nullopt;
     }
     if (limit(g, bytes)) return g;
     why = fmt::format("{}: the limit cannot be set: {}", g.folder, std::strerror(errno));
     remove(g);
+    return std::nullopt;
+  };
+  if (own->version == 1) {
+    if (place == Place::nearby) return std::nullopt;
+    auto g = make(own->folder);
+    return g || own->folder == kRoot1 ? g : make(kRoot1);
   }
-  return std::nullopt;
+  why = "the memory controller is not delegated to this process";
+  if (place == Place::below) return has_limited_children(own->folder) ? make(own->folder) : std::nullopt;
+  if (std::string aside = step_aside(own->folder); !aside.empty()) return make(own->folder, std::move(aside));
+  // Others' groups are left as they are: only where limits are in force already.
+  const std::string up = own->folder.substr(0, own->folder.rfind('/'));
+  const bool limits = up.starts_with(kRoot) && read_small(up + "/cgroup.subtree_control").find("memory") != up.npos;
+  return limits ? make(up) : std::nullopt;
 }
 
 bool join(const Cgroup& g) { return put(g.folder + "/cgroup.procs", std::to_string(::getpid())); }
 
 void remove(const Cgroup& g) {
-  // A process that has just ended may still be listed for a moment.
-  for (int i = 0; i < 50 && ::rmdir(g.folder.c_str()) != 0 && errno == EBUSY; ++i) ::usleep(10000);
+  remove_folder(g.folder);
+  if (!g.aside.empty()) step_back(g.aside);
 }
 
 std::optional<Bytes> peak_of(const Cgroup& g) {

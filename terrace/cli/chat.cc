@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "terrace/cli/generation.h"
 #include "terrace/cli/host_machine.h"
@@ -46,9 +48,11 @@ bool read_line(std::string& line) {
   line.clear();
   char c = 0;
   while (true) {
+    if (!wait_for_input(STDIN_FILENO)) return false;
     const ssize_t n = ::read(STDIN_FILENO, &c, 1);
-    if (n < 0 && errno == EINTR && !cancelled()) continue;
-    if (n <= 0) return !line.empty() && !cancelled();
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw Error(ErrorKind::failure, fmt::format("cannot read: {}", std::strerror(errno)), "standard input");
+    if (n == 0) return !line.empty();
     if (c == '\n') return true;
     if (line.size() < (1u << 20)) line += c;
   }
@@ -124,6 +128,7 @@ int chat(const Args& args) {
   memory.budget_given = budget_of(args, path).has_value();
   options.budget = memory.budget = budget_or_default(args, path);
   const auto model = open_largest(args, options);
+  const EndInOrder patience;  // what was said is reported
   load_weights(*model, args);
 
   std::FILE* out = text_stream(args);
@@ -138,7 +143,7 @@ int chat(const Args& args) {
     if (line.empty()) continue;
     const GenerateResult r = talk.turn(line, g, out);
     std::fputc('\n', out);
-    std::fflush(out);
+    flush(out);
     if (all.first_token_seconds == 0) all.first_token_seconds = r.first_token_seconds;
     add(all.prefill, r.prefill);
     add(all.decode, r.decode);

@@ -81,44 +81,34 @@ std::optional<TextOptions> other_options(const Args& args, const std::string& pa
 }
 
 /// The models to score with, in one process: with a budget each gets what it needs at least, the other a share of the
-/// rest by the size of its file, and ours what that leaves.
-std::vector<std::unique_ptr<TextModel>> open_both(const TextOptions& ours, TextOptions other, const Machine& machine,
+/// rest by the size of its file, and ours what that leaves. `aside`: the caller's own.
+std::vector<std::unique_ptr<TextModel>> open_both(TextOptions ours, TextOptions other, const Machine& machine,
                                                   Bytes aside) {
-  std::vector<std::unique_ptr<TextModel>> models(2);
   if (other.budget) {
-    const Bytes budget = *ours.budget;
-    Bytes twice;  // in the account of each model, and there once
+    const auto least_of = [&](TextOptions o) {
+      o.budget.reset();
+      return TextModel(o, machine).plan().smallest_budget;
+    };
+    const Bytes least[2] = {least_of(ours), least_of(other)}, budget = *ours.budget;
+    Bytes once;  // in the account of both
     for (const Reserve& r : process_reserves(machine.main_memory(), {}))
-      if (r.name == "binary") twice = r.bytes;
-    Bytes least[2];
-    std::optional<Error> why;
-    for (int i : {0, 1}) {
-      TextOptions nothing = i == 0 ? ours : other;
-      nothing.budget = Bytes{1};  // is refused, before any plan is made, naming the least
-      try {
-        TextModel(nothing, machine);
-      } catch (const Error& e) {
-        if (!e.smallest_budget().count) throw;
-        least[i] = e.smallest_budget();
-        why = e;
-      }
-    }
-    const Bytes need = least[0] + least[1] - twice + aside;
+      if (r.name == kBinaryReserve) once = r.bytes;
+    const Bytes need = least[0] + least[1] - once + aside;
     if (budget < need)
-      throw too_small(Error(ErrorKind::does_not_fit,
-                            fmt::format("a budget of {} is too small for two models: {} and {} at least", human(budget),
-                                        human(least[0]), human(least[1])),
-                            why ? why->where() : ""),
-                      aside, need);
+      throw Error(ErrorKind::does_not_fit,
+                  fmt::format("a budget of {} is too small for two models: {} and {} at least, windows and scores {}",
+                              human(budget), human(least[0]), human(least[1]), human(aside)),
+                  machine.tier(machine.main_memory()).id,
+                  fmt::format("the smallest budget that would do is {} bytes, or ask for a smaller --ctx", need.count))
+          .with_smallest_budget(need);
     const double a = static_cast<double>(size_of_file(ours.path).count),
                  b = static_cast<double>(size_of_file(other.path).count);
     other.budget = least[1] + Bytes{static_cast<u64>(static_cast<double>((budget - need).count) * (b / (a + b)))};
-    models[1] = std::make_unique<TextModel>(other, machine);
-    aside += models[1]->plan().total_bytes(machine.main_memory()) - twice;
-  } else {
-    models[1] = std::make_unique<TextModel>(other, machine);
   }
-  models[0] = open_beside(aside, ours, machine);
+  std::vector<std::unique_ptr<TextModel>> models(2);
+  models[1] = std::make_unique<TextModel>(other, machine);
+  ours.beside = aside + models[1]->bytes_beside();
+  models[0] = std::make_unique<TextModel>(ours, machine);
   if (models[1]->model().config.vocabulary != models[0]->model().config.vocabulary)
     throw Error(ErrorKind::usage, "the two models have vocabularies of different sizes", "--against");
   return models;
@@ -143,7 +133,8 @@ int eval(const Args& args) {
     other->budget = options.budget;
     models = open_both(options, *other, machine, aside);
   } else {
-    models.push_back(open_beside(aside, options, machine));
+    options.beside = aside;
+    models.push_back(std::make_unique<TextModel>(options, machine));
   }
   std::vector<TextModel*> scored;
   for (const auto& m : models) {

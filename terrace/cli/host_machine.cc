@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -9,6 +11,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "terrace/cli/huge_pages.h"
 #include "terrace/cli/term.h"
 #include "terrace/core/error.h"
 #include "terrace/machine/toml.h"
@@ -122,6 +125,7 @@ Machine probe_now(const Args& args, const std::string& path, double seconds, boo
     fmt::print(stderr, "{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n",
                o.progress ? "\r\033[K" : "", what);
   };
+  const HugePagesAllowed allowed;  // what is measured is what arenas get
   Machine m = probe_host(o, cpu_kernels(o.isa));
   if (o.progress) fmt::print(stderr, "\r\033[K");
   return m;
@@ -130,14 +134,10 @@ Machine probe_now(const Args& args, const std::string& path, double seconds, boo
 bool save_host(const Machine& machine) {
   const std::string path = host_file();
   if (path.empty() || !make_folders(path)) return false;
-  const std::string fresh = fmt::format("{}.{}", path, ::getpid());  // renamed when whole: others may be reading
   try {
-    write_file(fresh, machine::to_toml(machine));
-  } catch (const Error&) {
-    ::unlink(fresh.c_str());
-    return false;
-  }
-  return ::rename(fresh.c_str(), path.c_str()) == 0;
+    write_file(path, machine::to_toml(machine));  // whole or not at all: others may be reading
+  } catch (const Error&) { return false; }
+  return true;
 }
 
 void probe_if_unknown(const Args& args, const std::string& path) {
@@ -146,6 +146,7 @@ void probe_if_unknown(const Args& args, const std::string& path) {
   if ((limit && *limit < 1_GiB) || available_memory() < 1_GiB || host_file().empty()) return;
   const pid_t child = ::fork();  // what probing and reading the file leave in memory goes with it
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     int code = 0;
     try {
       const auto saved = saved_host();

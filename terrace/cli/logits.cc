@@ -32,16 +32,18 @@ int logits(const Args& args) {
   probe_if_unknown(args, path);
   const Windows w = windows_of(args, options);
   options.needs_tokenizer = false;
-  const auto model = open_beside(w.bytes(), options, machine_of(args));
-  load_weights(*model, args);
+  options.beside = w.bytes();
+  TextModel model(options, machine_of(args));
+  const EndInOrder patience;  // no half of a file is left
+  load_weights(model, args);
 
   const std::vector<u64> shape = {static_cast<u64>(w.chunks), static_cast<u64>(w.scored()),
-                                  static_cast<u64>(model->model().config.vocabulary)};
+                                  static_cast<u64>(model.model().config.vocabulary)};
   io::NpyWriter npy(*out_path, shape);
   Bar bar("scoring");
   for (i64 c = 0; c < w.chunks; ++c) {
     bar.show(static_cast<double>(c) / static_cast<double>(w.chunks));
-    score_window(std::array{model.get()}, w.window(c), cancelled(), [&](i64, auto rows) { npy.append(rows[0]); });
+    score_window(std::array{&model}, w.window(c), cancelled(), [&](i64, auto rows) { npy.append(rows[0]); });
   }
   npy.close();
   bar.clear();
@@ -49,7 +51,7 @@ int logits(const Args& args) {
   if (args.has("json")) {
     Json extents = Json::array();
     for (const u64 n : shape) extents.push(n);
-    write_document(args, document("logits", &model->program().machine()).add("out", *out_path).add("shape", extents));
+    write_document(args, document("logits", &model.program().machine()).add("out", *out_path).add("shape", extents));
   }
   return 0;
 }

@@ -5,8 +5,10 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <system_error>
 #include <vector>
 
+#include "terrace/cli/huge_pages.h"
 #include "terrace/cli/signals.h"
 #include "terrace/cli/term.h"
 #include "terrace/cli/verb.h"
@@ -69,13 +71,14 @@ int dispatch(int argc, char** argv) {
   return verb.run(args);
 }
 
+/// By fprintf, which neither allocates nor throws: memory may be what has run out.
 int report(const Error& e) {
-  fmt::print(stderr, "terrace: {}\n", e.message());
-  if (!e.where().empty()) fmt::print(stderr, "  where: {}\n", e.where());
-  if (!e.hint().empty()) fmt::print(stderr, "  try: {}\n", e.hint());
+  std::fprintf(stderr, "terrace: %s\n", e.message().c_str());
+  if (!e.where().empty()) std::fprintf(stderr, "  where: %s\n", e.where().c_str());
+  if (!e.hint().empty()) std::fprintf(stderr, "  try: %s\n", e.hint().c_str());
   if (e.smallest_budget().count)  // rounded up, so that what is printed does suffice
-    fmt::print(stderr, "  smallest budget: {:.1f}MiB\n",
-               static_cast<double>(ceil_div(e.smallest_budget().count * 10, 1 << 20)) / 10);
+    std::fprintf(stderr, "  smallest budget: %.1fMiB\n",
+                 static_cast<double>(ceil_div(e.smallest_budget().count * 10, 1 << 20)) / 10);
   return exit_code(e.kind());
 }
 
@@ -86,10 +89,15 @@ int run(int argc, char** argv) {
   ::mallopt(M_ARENA_MAX, 1);
   catch_signals();
   try {
-    return dispatch(argc, argv);
+    refuse_huge_pages();
+    const int code = dispatch(argc, argv);
+    if (code == 0) flush(stdout);  // what could not be written is no success
+    return code;
   } catch (const Error& e) { return report(e); } catch (const std::bad_alloc&) {
     std::fputs("terrace: out of memory\n  try: a smaller --ctx or --prompt-chunk, or a larger --budget\n", stderr);
-  } catch (const std::exception& e) { fmt::print(stderr, "terrace: unexpected: {}\n", e.what()); }
+  } catch (const std::system_error& e) {  // fmt's, when a stream takes nothing
+    std::fprintf(stderr, "terrace: %s\n", e.what());
+  } catch (const std::exception& e) { std::fprintf(stderr, "terrace: unexpected: %s\n", e.what()); }
   return exit_code(ErrorKind::failure);
 }
 

@@ -67,17 +67,19 @@ int run(const Args& args) {
   options.budget = memory.budget;
   TextModel model(options, machine_of(args));
   model.predict(n_prompt, std::min(max_tokens, options.context - n_prompt));
-  load_weights(model, args);
-
   std::FILE* out = text_stream(args);
   GenerateOptions g;
   g.max_tokens = std::min(max_tokens, options.context - n_prompt);
   g.sampler = sampler;
   g.ignore_eos = args.has("ignore-eos");
   g.cancel = &cancelled();
-  const GenerateResult r = generate_to(model, ids, g, out);
+  const GenerateResult r = [&] {
+    const EndInOrder patience;
+    load_weights(model, args);
+    return generate_to(model, ids, g, out);
+  }();
   std::fputc('\n', out);
-  std::fflush(out);
+  flush(out);
   memory.peak = measure_peak();
   fmt::print(stderr, "\n{}", report_text(model, r, &memory));
 

@@ -63,23 +63,6 @@ Windows windows_of(const Args& args, const TextOptions& options) {
   return read_windows(tokenizer, text, options.context, args.integer("chunks", 0, 1, 1 << 24));
 }
 
-Error too_small(const Error& why, Bytes aside, Bytes least) {
-  return Error(ErrorKind::does_not_fit, fmt::format("{}; windows and scores {}", why.message(), mib(aside)),
-               why.where(),
-               fmt::format("the smallest budget that would do is {} bytes, or ask for a smaller --ctx", least.count))
-      .with_smallest_budget(least);
-}
-
-std::unique_ptr<TextModel> open_beside(Bytes aside, TextOptions options, const Machine& machine) {
-  if (options.budget) options.budget = std::max(Bytes{1}, *options.budget - std::min(aside, *options.budget));
-  try {
-    return std::make_unique<TextModel>(options, machine);
-  } catch (const Error& e) {
-    if (!e.smallest_budget().count) throw;
-    throw too_small(e, aside, e.smallest_budget() + aside);
-  }
-}
-
 void score_window(std::span<TextModel* const> models, const std::vector<i32>& window, const std::atomic<bool>& cancel,
                   const ScoredRow& row) {
   const auto n = static_cast<i64>(window.size());

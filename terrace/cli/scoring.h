@@ -33,11 +33,6 @@ Windows read_windows(const io::Tokenizer& tokenizer, const std::string& text, i6
 /// Error(does_not_fit) for a text that cannot be cut within the options' budget.
 Windows windows_of(const Args& args, const TextOptions& options);
 
-/// Error(does_not_fit): the process needs `least`, of which `aside` is the caller's.
-Error too_small(const Error& why, Bytes aside, Bytes least);
-/// A model whose plan leaves `aside` of the options' budget to its caller; refusals name what the process needs in all.
-std::unique_ptr<TextModel> open_beside(Bytes aside, TextOptions options, const Machine& machine);
-
 /// Runs one window through models made with Logits::all, all of them a step at a time, so that nothing has to be kept:
 /// `row(position, logits of each model)` for every scored position in order.
 using ScoredRow = std::function<void(i64 position, std::span<const std::span<const float>> logits)>;

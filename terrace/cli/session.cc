@@ -1,6 +1,8 @@
 #include "terrace/cli/session.h"
 
 #include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "terrace/cli/host_machine.h"
+#include "terrace/cli/huge_pages.h"
 #include "terrace/cli/signals.h"
 #include "terrace/cli/term.h"
 #include "terrace/cli/verb.h"
@@ -30,6 +33,7 @@ bool nothing_fits(const Args& args, const std::string& path, Bytes budget) {
   const pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     bool fits = true;  // any other failure will be said by the real attempt
     try {
       TextOptions o = text_options(args, path);
@@ -68,6 +72,15 @@ bool is_main_memory(std::string_view tier, const std::optional<Machine>& machine
               fmt::format("--budget: {} \"{}\"{}", exists ? "cannot limit tier" : "no tier", tier,
                           machine ? " of machine " + machine->name : std::string()),
               {}, names);
+}
+
+/// One line for each thing that this system does not let us have.
+void say_what_is_lost(TextModel& model) {
+  if (!model.program().loaded()) return;
+  const std::string path = model.program().host().io_path();
+  if (path.starts_with("none")) return;
+  if (path.find(": ") != path.npos) fmt::print(stderr, "terrace: the model is read by {}\n", path);
+  if (const char* lost = huge_pages_lost(); *lost != 0) fmt::print(stderr, "terrace: {}\n", lost);
 }
 
 }  // namespace
@@ -178,7 +191,12 @@ void load_weights(TextModel& model, const Args& args) {
     if (cancelled()) aborted() = true;  // half a load is of no use
     if (all.count) bar.show(static_cast<double>(done.count) / static_cast<double>(all.count));
   };
-  model.load(host);
+  {
+    const HugePagesAllowed allowed;
+    model.load(host);
+  }
+  bar.clear();
+  say_what_is_lost(model);
 }
 
 std::string prompt_text(const Args& args) {

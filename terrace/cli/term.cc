@@ -10,7 +10,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <optional>
 
+#include "terrace/cli/signals.h"
 #include "terrace/core/error.h"
 
 namespace terrace::cli {
@@ -62,7 +65,14 @@ void CharacterStream::drain(bool all) {
   }
   held_.erase(0, held_.size() - s.size());
   std::fwrite(out.data(), 1, out.size(), out_);
-  std::fflush(out_);
+  flush(out_);
+}
+
+void flush(std::FILE* out) {
+  errno = 0;
+  if ((std::fflush(out) == 0 && std::ferror(out) == 0) || out == stderr) return;
+  throw Error(ErrorKind::failure, fmt::format("cannot write: {}", errno ? std::strerror(errno) : "output was lost"),
+              "standard output");
 }
 
 bool bars() { return ::isatty(STDERR_FILENO) == 1; }
@@ -128,11 +138,63 @@ std::string read_file(const std::string& path, u64 most) {
   return s;
 }
 
+namespace {
+
+/// Writes all of it and closes; errno, or 0.
+int write_all(int fd, std::string_view text) {
+  int code = 0;
+  while (!text.empty() && code == 0) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n > 0)
+      text.remove_prefix(static_cast<std::size_t>(n));
+    else if (n == 0)
+      code = ENOSPC;
+    else if (errno != EINTR)
+      code = errno;
+  }
+  if (::close(fd) != 0 && code == 0 && errno != EINTR) code = errno;
+  return code;
+}
+
+/// Whether a new file may take the place of what is at `path`: not of a device, a pipe, or a file that has other names
+/// or another owner.
+bool replaceable(const std::string& path) {
+  struct stat s {};
+  if (::stat(path.c_str(), &s) != 0) return errno == ENOENT;
+  return S_ISREG(s.st_mode) && s.st_nlink == 1 && s.st_uid == ::geteuid();
+}
+
+/// Writes beside `path`, and renames when whole: nobody ever finds half of it. errno, or 0; nothing where no file may
+/// be made there.
+std::optional<int> replace_file(const std::string& path, std::string_view text) {
+  const std::string fresh = fmt::format("{}.{}", path, ::getpid());
+  const RemovedOnSignal removed(fresh.c_str());
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EEXIST || errno == ENAMETOOLONG)) return std::nullopt;
+  if (fd < 0) return errno;
+  struct stat s {};
+  if (::stat(path.c_str(), &s) == 0) ::fchmod(fd, s.st_mode & 07777);
+  int code = write_all(fd, text);
+  if (code == 0 && ::rename(fresh.c_str(), path.c_str()) != 0) code = errno;
+  if (code != 0) ::unlink(fresh.c_str());
+  return code;
+}
+
+}  // namespace
+
 void write_file(const std::string& path, std::string_view text) {
-  std::FILE* f = path == "-" ? stdout : std::fopen(path.c_str(), "we");
-  bool good = f && std::fwrite(text.data(), 1, text.size(), f) == text.size();
-  if (f) good = (f == stdout ? std::fflush(f) : std::fclose(f)) == 0 && good;
-  if (!good) throw Error(ErrorKind::failure, fmt::format("cannot write: {}", std::strerror(errno)), path);
+  if (path == "-") {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+    return flush(stdout);
+  }
+  const std::unique_ptr<char, void (*)(void*)> real(::realpath(path.c_str(), nullptr), std::free);
+  const std::string target = real ? real.get() : path;  // not a link's own place
+  std::optional<int> code = replaceable(target) ? replace_file(target, text) : std::nullopt;
+  if (!code) {
+    const int fd = ::open(target.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    code = fd < 0 ? errno : write_all(fd, text);
+  }
+  if (*code != 0) throw Error(ErrorKind::failure, fmt::format("cannot write: {}", std::strerror(*code)), path);
 }
 
 }  // namespace terrace::cli

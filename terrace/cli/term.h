@@ -26,6 +26,9 @@ class CharacterStream {
   std::string held_;
 };
 
+/// Flushes; Error(failure) if anything written to `out` was lost. What was for standard error may be.
+void flush(std::FILE* out);
+
 /// True if standard error is a terminal (bars), and if it may be coloured (no NO_COLOR).
 bool bars();
 bool colours();
@@ -52,7 +55,7 @@ std::string human_seconds(double s);
 
 /// A whole file (standard input for "-"), at most `most` bytes; Error(bad_file).
 std::string read_file(const std::string& path, u64 most = u64{1} << 30);
-/// Writes a file whole (standard output for "-"); Error(failure).
+/// Writes a file whole or not at all (standard output for "-"); Error(failure).
 void write_file(const std::string& path, std::string_view text);
 
 }  // namespace terrace::cli

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -47,6 +48,16 @@ std::vector<std::vector<NodeId>> Graph::readers() const {
   for (NodeId n = 0; n < nodes_.size(); ++n)
     for (ValueId v : nodes_[n].inputs) r[v].push_back(n);
   return r;
+}
+
+u64 Graph::memory_bytes() const {
+  constexpr u64 kHeap = 16, kLeast = 32;  // what the allocator adds to a piece, and its smallest piece
+  const auto piece = [=](u64 bytes) { return bytes == 0 ? 0 : std::max(kLeast, round_up(bytes + kHeap / 2, kHeap)); };
+  u64 sum = values_.capacity() * sizeof(Value) + nodes_.capacity() * sizeof(Node);
+  for (const Value& v : values_) sum += v.name.size() < kHeap ? 0 : piece(v.name.size() + 1);
+  for (const Node& n : nodes_)
+    sum += piece(n.inputs.size() * sizeof(ValueId)) + piece(n.outputs.size() * sizeof(ValueId));
+  return sum;
 }
 
 u64 Graph::fingerprint() const {
@@ -178,15 +189,21 @@ void GraphBuilder::output(ValueId v) {
 
 Graph GraphBuilder::finish() {
   // A version of a state that a later in-place node overwrites must not be read after it, nor leave the graph.
+  const std::vector<Value>& values = graph_.values_;
+  std::vector<ValueId> replaced(values.size(), kNone);
+  for (ValueId w = 0; w < values.size(); ++w)
+    if (values[w].alias_of != kNone) replaced[values[w].alias_of] = w;
   for (NodeId n = 0; n < graph_.nodes_.size(); ++n)
     for (ValueId v : graph_.nodes_[n].inputs)
-      for (const Value& w : graph_.values_)
-        if (w.alias_of == v && w.producer < n)
-          throw Error(ErrorKind::usage, "reads a state that " + w.name + " has replaced", graph_.values_[v].name);
+      if (replaced[v] != kNone && values[replaced[v]].producer < n)
+        throw Error(ErrorKind::usage, "reads a state that " + values[replaced[v]].name + " has replaced",
+                    values[v].name);
   for (ValueId v : graph_.outputs_)
-    for (const Value& w : graph_.values_)
-      if (w.alias_of == v)
-        throw Error(ErrorKind::usage, "an output is a state that " + w.name + " replaces", graph_.values_[v].name);
+    if (replaced[v] != kNone)
+      throw Error(ErrorKind::usage, "an output is a state that " + values[replaced[v]].name + " replaces",
+                  values[v].name);
+  graph_.values_.shrink_to_fit();
+  graph_.nodes_.shrink_to_fit();
   return std::move(graph_);
 }
 

@@ -64,6 +64,7 @@ class Graph {
   std::vector<std::vector<NodeId>> readers() const;
   /// A hash of everything that a plan depends on: ops, attributes, specs, edges, symbols (not names of values).
   u64 fingerprint() const;
+  u64 memory_bytes() const;  ///< on the heap: counts in a budget
 
  private:
   friend class GraphBuilder;

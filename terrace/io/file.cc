@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "terrace/core/error.h"
+#include "terrace/core/page_cache.h"
 
 namespace terrace::io {
 namespace {
@@ -57,6 +58,7 @@ struct WindowedFile::Impl {
   std::unique_ptr<std::byte[], AlignedDelete> window;
 
   void open();
+  void look_at();
   void open_buffered();
   void fill(u64 offset);
   bool transfer(u64 offset, u64 bytes);
@@ -66,6 +68,11 @@ void WindowedFile::Impl::open() {
   fd.reset(open_with(path, O_DIRECT));
   direct = fd.get() >= 0;
   if (!direct) open_buffered();
+  look_at();
+  if (direct && is_silently_buffered(fd.get(), size)) open_buffered();
+}
+
+void WindowedFile::Impl::look_at() {
   struct stat s {};
   if (::fstat(fd.get(), &s) != 0) throw Error(ErrorKind::bad_file, std::strerror(errno), path);
   if (!S_ISREG(s.st_mode)) throw Error(ErrorKind::bad_file, "is not a regular file", path, "give the path of a file");

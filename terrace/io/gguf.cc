@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "terrace/core/utf8.h"
 #include "terrace/io/gguf_cursor.h"
 
 namespace terrace::io {
@@ -17,10 +18,12 @@ namespace {
 using detail::bytes_of, detail::Cursor, detail::kMaxKept, detail::kMaxString, detail::printable, detail::read_scalar,
     detail::read_type, detail::shown;
 
-constexpr u64 kMaxKey = 65535;        // gguf.md
-constexpr u64 kMaxName = 63;          // GGML_MAX_NAME - 1
-constexpr u64 kMinEntry = 8 + 4 + 1;  // key length, type, the smallest value
-constexpr u64 kMinTensor = 8 + 4 + 8 + 4 + 8;
+constexpr u64 kMaxKey = 65535;            // gguf.md
+constexpr u64 kMaxName = 63;              // GGML_MAX_NAME - 1
+constexpr u64 kMaxEntries = 4096;         // models have some fifty; an entry takes more memory than its least bytes
+constexpr u64 kMinEntry = 8 + 1 + 4 + 1;  // key length, key, type, the smallest value
+constexpr u64 kMinTensor = 8 + 1 + 4 + 8 + 4 + 8;
+static_assert(sizeof(GgufTensor) <= 4 * kMinTensor, "tensors must not take more than four times their bytes");
 
 /// ggml's tensor types by number (ggml.h), to refuse the others by name.
 constexpr std::string_view kGgmlNames[] = {
@@ -155,7 +158,8 @@ GgufTensor read_tensor(Cursor& c) {
   c.subject("a tensor's name");
   c.text(t.name, "a tensor's name", kMaxName);
   c.subject(fmt::format("tensor '{}'", shown(t.name)));
-  if (t.name.empty() || !printable(t.name, 0x20)) c.fail(start, "the name is empty or has control characters");
+  if (t.name.empty() || without_controls(t.name) != t.name)
+    c.fail(start, "the name is empty, no UTF-8, or has control characters");
   t.spec = read_spec(c);
   t.bytes = checked_bytes(c, t.spec);
   t.offset = c.value<u64>("an offset");
@@ -225,6 +229,10 @@ GgufFile::GgufFile(std::string path) : file_(std::move(path)) {
     c.fail(counts_at,
            fmt::format("{} tensors and {} keys cannot be in a file of {} bytes", n_tensors, n_entries, size()),
            "the file is cut short or damaged: download it again");
+  if (n_entries > kMaxEntries)
+    c.fail(counts_at + 8, fmt::format("{} keys: at most {} are supported", n_entries, kMaxEntries),
+           "remove keys that no model needs");
+  entries_.reserve(n_entries);  // exact: growing would hold two copies
   for (u64 i = 0; i < n_entries; ++i) {
     c.subject(fmt::format("key {} of {}", i + 1, n_entries));
     entries_.push_back(read_entry(c));
@@ -234,6 +242,7 @@ GgufFile::GgufFile(std::string path) : file_(std::move(path)) {
     c.fail(entries_[i].offset, fmt::format("key '{}' occurs twice", entries_[i].key));
   alignment_ = read_alignment(c, find("general.alignment"));
   const u64 infos_at = c.at();
+  tensors_.reserve(n_tensors);
   for (u64 i = 0; i < n_tensors; ++i) tensors_.push_back(read_tensor(c));
   c.subject("");
   if (const std::size_t i = find_duplicate(tensors_, &GgufTensor::name); i < tensors_.size())

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,7 +44,10 @@ struct NpyWriter::Impl {
   u64 written = 0, flushed = 0;
 
   ~Impl() {
-    if (fd >= 0) ::close(fd);
+    if (fd < 0) return;
+    struct stat s {};
+    if (::fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) ::unlink(path.c_str());  // half an array is of no use
+    ::close(fd);
   }
   [[noreturn]] void fail(std::string_view what) const {
     throw Error(ErrorKind::failure, fmt::format("{}: {}", what, std::strerror(errno)), path);

@@ -8,12 +8,15 @@
 #include <utility>
 
 #include "terrace/core/error.h"
+#include "terrace/io/gguf_cursor.h"
 #include "terrace/io/splitter.h"
 #include "terrace/io/vocabulary.h"
 
 namespace terrace::io {
 namespace {
 
+// Longer texts of special tokens are in no prompt; looking for them at every byte could take the square of its length.
+constexpr std::size_t kMaxSpecial = 1024;
 constexpr std::string_view kTurnEnds[] = {"<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>"};
 
 [[noreturn]] void fail(const GgufFile& f, std::string_view key, std::string what, std::string hint) {
@@ -25,10 +28,13 @@ Splitter read_splitter(const GgufFile& f, std::string& pre) {
   const std::optional<std::string> model = f.get_string(model_key);
   if (!model) fail(f, model_key, "the file has no tokenizer", "use a model file that contains one");
   if (*model != "gpt2")
-    fail(f, model_key, fmt::format("tokenizer '{}' is not supported", *model), "supported: gpt2 (byte-level BPE)");
+    fail(f, model_key, fmt::format("tokenizer '{}' is not supported", detail::shown(*model)),
+         "supported: gpt2 (byte-level BPE)");
   pre = f.get_string(pre_key).value_or("");
   const std::optional<Splitter> s = splitter_of(pre);
-  if (!s) fail(f, pre_key, fmt::format("pre-tokenizer '{}' is not supported", pre), "supported: smollm, gpt-2");
+  if (!s)
+    fail(f, pre_key, fmt::format("pre-tokenizer '{}' is not supported", detail::shown(pre)),
+         "supported: smollm, gpt-2");
   return *s;
 }
 
@@ -126,7 +132,7 @@ void Tokenizer::Impl::collect_specials() {
     const std::string_view text = vocabulary.text(id);
     if (std::find(std::begin(kTurnEnds), std::end(kTurnEnds), text) != std::end(kTurnEnds))
       ends.push_back(static_cast<i32>(id));
-    if (!vocabulary.special(id) || text.empty()) continue;
+    if (!vocabulary.special(id) || text.empty() || text.size() > kMaxSpecial) continue;
     specials.push_back(id);
     special_first[static_cast<unsigned char>(text[0])] = true;
   }

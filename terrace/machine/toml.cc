@@ -38,11 +38,13 @@ std::string read_source(TableReader& t, const Machine& m) {
 }
 
 void read_sources(TableReader& root, Machine& m) {
-  for (auto& [id, t] : root.named_tables("source", kMaxSources)) {
+  root.each_named("source", kMaxSources, [&](const std::string& id, TableReader& t) {
+    for (const Source& o : m.sources)
+      if (o.id == id) t.fail("stands twice", "ids are unique");
     Source s{id, t.text("cite"), t.one_of("status", {"measured", "published", "vendor", "derived", "recalled"})};
     t.finish();
     m.sources.push_back(std::move(s));
-  }
+  });
 }
 
 TierId read_tier_ref(TableReader& t, const char* key, const Machine& m) {
@@ -94,7 +96,8 @@ Link read_link(TableReader& t, const Machine& m) {
   l.rate.value = t.number("Bps");
   l.latency = t.duration("latency");
   l.pj_per_bit = t.optional_number("pj_per_bit");
-  for (TableReader& r : t.tables("rates", kMaxRates)) {
+  l.rates.reserve(t.count_tables("rates", kMaxRates));
+  t.each_table("rates", [&](TableReader& r) {
     LinkRate rate{Bytes{r.count("block_bytes", kMaxBytes)}, static_cast<int>(r.count("depth", 1 << 16)),
                   BytesPerSecond{r.number("Bps")}};
     r.finish();
@@ -102,7 +105,7 @@ Link read_link(TableReader& t, const Machine& m) {
       if (o.block == rate.block && o.depth == rate.depth)
         r.fail("stands twice", "one entry a block and depth", "depth");
     l.rates.push_back(rate);
-  }
+  });
   l.source = read_source(t, m);
   t.finish();
   return l;
@@ -136,15 +139,16 @@ Unit read_unit(TableReader& t, const Machine& m) {
     t.fail("must be a volatile tier that software manages", "for example dram", "near");
   u.threads = static_cast<int>(t.optional_count("threads", kMaxThreads).value_or(1));
   u.step_overhead = t.duration("step_overhead");
-  for (TableReader& r : t.tables("rate", kMaxRates)) u.rates.push_back(read_rate(r, u));
+  u.rates.reserve(t.count_tables("rate", kMaxRates));
+  t.each_table("rate", [&](TableReader& r) { u.rates.push_back(read_rate(r, u)); });
   if (u.rates.empty()) t.fail("has no rate", "add a [[unit.rate]] with kernel and peak_ops");
   u.source = read_source(t, m);
   t.finish();
   return u;
 }
 
-Machine read_machine(const toml::table& doc, const std::string& origin) {
-  TableReader root(doc, "", origin);
+Machine read_machine(const detail::Body& doc, std::string_view origin) {
+  TableReader root(doc, "", origin, true);
   if (root.count("schema", 1 << 20) != 1) root.fail("is not supported", "this program reads schema 1", "schema");
   Machine m;
   auto head = root.table("machine");
@@ -156,9 +160,10 @@ Machine read_machine(const toml::table& doc, const std::string& origin) {
   m.tdp_w = head->optional_number("tdp_w");
   head->finish();
   read_sources(root, m);
-  for (TableReader& t : root.tables("tier", kMaxTiers)) m.tiers.push_back(read_tier(t, m));
-  for (TableReader& t : root.tables("link", kMaxLinks)) m.links.push_back(read_link(t, m));
-  for (TableReader& t : root.tables("unit", kMaxUnits)) m.units.push_back(read_unit(t, m));
+  root.count_tables("tier", kMaxTiers), root.count_tables("link", kMaxLinks), root.count_tables("unit", kMaxUnits);
+  root.each_table("tier", [&](TableReader& t) { m.tiers.push_back(read_tier(t, m)); });
+  root.each_table("link", [&](TableReader& t) { m.links.push_back(read_link(t, m)); });
+  root.each_table("unit", [&](TableReader& t) { m.units.push_back(read_unit(t, m)); });
   root.finish();
   if (m.units.empty()) root.fail("there is no unit", "add a [[unit]] that computes");
   if (const auto file = m.file_tier(); file && !m.find_link(*file, m.main_memory()))
@@ -206,19 +211,11 @@ std::vector<std::string> names_in(const std::vector<fs::path>& folders) {
 Machine parse(std::string_view text, std::string_view origin) {
   const std::string at(origin);
   if (text.size() > kMaxFile) throw Error(ErrorKind::bad_file, "the machine file is longer than 1 MiB", at, "split it");
-  if (const std::size_t line = detail::foreign_line(text))
-    throw Error(ErrorKind::bad_file, "a character is not ASCII, and stands in no comment or plain text",
-                fmt::format("{}:{}", at, line), "write such text on a line of its own: key = \"text\"");
   try {
-    const toml::table doc = toml::parse(text, at);
-    return read_machine(doc, at);
-  } catch (const toml::parse_error& e) {
-    throw Error(ErrorKind::bad_file, fmt::format("no valid TOML: {}", e.description()),
-                fmt::format("{}:{}", at, e.source().begin.line), "see machines/README.md for an example");
-  } catch (const detail::BrokenAssumption&) {
-    throw Error(ErrorKind::bad_file,
-                "no valid TOML: a table's name, a key or a value begins with a character that none can", at,
-                "see machines/README.md for an example");
+    return read_machine(detail::whole(text), origin);
+  } catch (const detail::SyntaxError& e) {
+    throw Error(ErrorKind::bad_file, fmt::format("this is not the TOML of machine files: {}", e.what),
+                fmt::format("{}:{}", at, e.line), "see machines/README.md for an example");
   }
 }
 

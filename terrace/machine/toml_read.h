@@ -1,48 +1,23 @@
 // Reading one table of a machine file: every key is asked for by name, and what nobody asked for is an error.
 #pragma once
 
-namespace terrace::machine::detail {
-/// Thrown where toml++ finds that something it took for granted does not hold.
-struct BrokenAssumption {};
-[[noreturn]] void broken_assumption();
-}  // namespace terrace::machine::detail
-
-// toml++ 3.3 asserts things that a damaged file breaks ("[=]", "a = [}"), and lets the optimizer build on them when
-// NDEBUG is set. Here they are checked in every build, and a broken one is the file's error.
-#define TOML_ASSERT(expr) ((expr) ? static_cast<void>(0) : ::terrace::machine::detail::broken_assumption())
-#define TOML_ENABLE_FORMATTERS 0
-#define TOML_ENABLE_WINDOWS_COMPAT 0
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#endif
-#pragma push_macro("NDEBUG")
-#undef NDEBUG
-#include <toml++/toml.h>
-#pragma pop_macro("NDEBUG")
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
-#include <limits>
+#include <functional>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "terrace/core/units.h"
+#include "terrace/machine/toml_scan.h"
 
 namespace terrace::machine::detail {
-
-/// The first line with other characters than ASCII that is neither a comment nor `key = "text"`; 0 if there is none.
-std::size_t foreign_line(std::string_view text);
 
 /// A table with its dotted name ("tier dram.energy") for messages.
 class TableReader {
  public:
-  TableReader(const toml::table& table, std::string name, std::string origin)
-      : table_(table), name_(std::move(name)), origin_(std::move(origin)) {}
+  TableReader(const Body& body, std::string name, std::string_view origin, bool root = false)
+      : body_(body), name_(std::move(name)), origin_(origin), root_(root) {}
 
   std::string text(const char* key);  ///< required, at most 4096 characters, not empty
   std::string text_or(const char* key, std::string fallback);
@@ -57,9 +32,11 @@ class TableReader {
   /// Seconds from KEY_s, KEY_ns: at most one of them; zero when neither stands there.
   Seconds duration(const std::string& key);
   std::optional<TableReader> table(const char* key);
-  std::vector<TableReader> tables(const char* key, std::size_t max);
-  /// All named sub-tables of `key`, in the order of the file.
-  std::vector<std::pair<std::string, TableReader>> named_tables(const char* key, std::size_t max);
+  /// Calls `f` with each table of the list `key`, of which there are count_tables.
+  void each_table(const char* key, const std::function<void(TableReader&)>& f);
+  std::size_t count_tables(const char* key, std::size_t max);
+  /// Calls `f` with the sections [key.NAME], in the order of the file.
+  void each_named(const char* key, std::size_t max, const std::function<void(const std::string&, TableReader&)>& f);
 
   /// Refuses the first key that was not asked for.
   void finish() const;
@@ -68,11 +45,18 @@ class TableReader {
   const std::string& name() const { return name_; }
 
  private:
-  const toml::node* find(const char* key);
-  double checked(const toml::node& n, const char* key) const;
-  u64 checked_count(const toml::node& n, const char* key, u64 max) const;
-  const toml::table& table_;
-  std::string name_, origin_;
+  std::optional<Value> find(const char* key);
+  std::string child(std::string_view key) const;
+  /// The key that a section below this table stands for: of the root the first of its names, else the second.
+  const std::string& key_of(const Header& h) const { return root_ ? h.first : h.second; }
+  void each_section_of(const char* key, const std::function<void(const Header&, const Body&)>& f) const;
+  double checked(const Value& v, const char* key) const;
+  u64 checked_count(const Value& v, const char* key, u64 max) const;
+
+  Body body_;
+  std::string name_;
+  std::string_view origin_;
+  bool root_;
   std::vector<std::string> known_;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "terrace/core/error.h"
+#include "terrace/core/utf8.h"
 
 namespace terrace {
 namespace {
@@ -34,7 +35,10 @@ class Reader {
     if (file_.find("llama." + key)) fail(key, fmt::format("{} is not supported", what));
   }
   [[noreturn]] void fail(const std::string& key, const std::string& what) const {
-    throw Error(ErrorKind::bad_file, "llama." + key + " " + what, file_.path());
+    const io::GgufEntry* e = file_.find("llama." + key);
+    throw Error(ErrorKind::bad_file, "llama." + key + " " + what,
+                e ? fmt::format("{}, byte {}", file_.path(), e->offset) : file_.path(),
+                "the model is damaged or of a kind that is not supported: terrace inspect shows its keys");
   }
 
  private:
@@ -50,6 +54,7 @@ nn::LlamaConfig read_config(const io::GgufFile& file) {
   c.heads = r.size("attention.head_count", 4096);
   c.kv_heads = r.size("attention.head_count_kv", 4096, static_cast<u64>(c.heads));
   c.context = r.size("context_length", kMaxContext);
+  if (c.heads > c.width) r.fail("attention.head_count", "is more than embedding_length");
   if (c.heads % c.kv_heads != 0) r.fail("attention.head_count_kv", "does not divide the number of heads");
   c.head_dim = r.size("attention.key_length", 4096, static_cast<u64>(c.width / c.heads));
   if (r.size("attention.value_length", 4096, static_cast<u64>(c.head_dim)) != c.head_dim)
@@ -79,7 +84,7 @@ Model open_model(const std::string& path) {
     throw Error(ErrorKind::bad_file, "has no general.architecture", path,
                 "is it a model, or only a vocabulary or adapter?");
   if (*arch != "llama")
-    throw Error(ErrorKind::bad_file, fmt::format("architecture \"{}\" is not supported", *arch), path,
+    throw Error(ErrorKind::bad_file, fmt::format("architecture \"{}\" is not supported", without_controls(*arch)), path,
                 "supported: llama");
   nn::LlamaConfig config = read_config(file);
   return Model{std::move(file), config};

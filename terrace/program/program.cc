@@ -19,10 +19,10 @@ Program::Program(Graph graph, Machine machine, Plan plan, const std::vector<Plac
 }
 
 const Trace& Program::load(const HostOptions& options) {
+  host_.reset();  // one engine's memory at a time
   host_ = std::make_unique<HostEngine>(*graph_, *plan_, *kernels_, options);
   const u32 load = plan_->find_body("load");
-  static const Trace nothing{};
-  return load == kNone ? nothing : host_->run(load, {});
+  return load == kNone ? nothing_ : host_->run(load, {});
 }
 
 u32 Program::body_of(std::span<const i64> symbols) const {

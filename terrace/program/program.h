@@ -42,6 +42,7 @@ class Program {
   std::unique_ptr<KernelTable> kernels_;
   std::unique_ptr<HostEngine> host_;
   std::unique_ptr<Engine> sim_;
+  Trace nothing_;  ///< of a load that has nothing to bring in
 };
 
 /// Plans, verifies. Throws as make_plan does.

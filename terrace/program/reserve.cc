@@ -43,13 +43,15 @@ std::vector<Reserve> process_reserves(TierId memory, const ProcessNeeds& n) {
     if (bytes) r.push_back({name, memory, Bytes{round_up(bytes, 4096)}, std::move(source)});
   };
   // A cold start reads the whole file ahead into page cache; what it writes (data, relocations) exists twice.
-  add("binary", binary + (128 << 10), "size of the executable, and its written pages");
+  add(kBinaryReserve, binary + (128 << 10), "size of the executable, and its written pages");
   add("heap and libraries", 384 << 10, "measured: malloc and buffers of the tool");
   add("threads", threads * (48 << 10), "measured: stack pages touched and kernel memory of a thread");
   add("io_uring and kernel", 192 << 10, "measured: rings, page tables of the process, socket and file structures");
   if (n.tokenizer.count) add("tokenizer", n.tokenizer.count, "its own count");
   if (n.header.count) add("file metadata", n.header.count, "keys and tensors of the file's header");
-  if (n.logits) add("logits", static_cast<u64>(n.logits) * 12, "copy, order and scores for sampling");
+  if (n.graph.count) add("graph", n.graph.count, "its own count");
+  if (n.logits) add("logits", static_cast<u64>(n.logits) * 8, "copy and order for sampling");
+  if (n.others.count) add(kOthersReserve, n.others.count, "the caller's figure");
   return r;
 }
 

@@ -12,9 +12,13 @@ namespace terrace {
 struct ProcessNeeds {
   Bytes tokenizer;  ///< 0: none
   Bytes header;     ///< file metadata kept
+  Bytes graph;
+  Bytes others;  ///< in the same process: other models, the caller's own
   int threads = 1;
   i64 logits = 0;  ///< elements of the logits copied for sampling
 };
+
+inline constexpr const char *kBinaryReserve = "binary", *kOthersReserve = "others in the process";
 
 /// Rows for binary and libraries, stacks, kernel memory of threads and io_uring, heap, tokenizer, metadata and the plan
 /// itself. Each row says how its figure was got (a measured constant, or the file's size).

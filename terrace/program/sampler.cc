@@ -13,12 +13,13 @@ constexpr std::size_t kPenaltyWindow = 64;
 // In lanes, so that the compiler uses vectors: a vocabulary is looked at for every token.
 constexpr std::size_t kLanes = 16;
 
-bool has_nan(std::span<const float> x) {
+/// Not a number, or infinite: x - x is not 0.
+bool not_finite(std::span<const float> x) {
   int bad[kLanes] = {};
   const std::size_t whole = x.size() / kLanes * kLanes;
   for (std::size_t i = 0; i < whole; i += kLanes)
-    for (std::size_t j = 0; j < kLanes; ++j) bad[j] |= x[i + j] != x[i + j];
-  for (std::size_t i = whole; i < x.size(); ++i) bad[0] |= x[i] != x[i];
+    for (std::size_t j = 0; j < kLanes; ++j) bad[j] |= x[i + j] - x[i + j] != 0;
+  for (std::size_t i = whole; i < x.size(); ++i) bad[0] |= x[i] - x[i] != 0;
   return std::any_of(bad, bad + kLanes, [](int b) { return b != 0; });
 }
 
@@ -45,7 +46,7 @@ Sampler::Sampler(const SamplerOptions& options, i64 vocabulary) : options_(optio
     x = z ^ (z >> 31);
   }
   if (options.temperature > 0) order_.resize(static_cast<std::size_t>(vocabulary));
-  if (options.temperature > 0 || options.repeat_penalty != 1) work_.resize(static_cast<std::size_t>(vocabulary));
+  if (options.repeat_penalty != 1) work_.resize(static_cast<std::size_t>(vocabulary));
 }
 
 double Sampler::uniform() {
@@ -60,8 +61,8 @@ double Sampler::uniform() {
 }
 
 i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
-  if (has_nan(logits))
-    throw Error(ErrorKind::failure, "a logit is not a number", "sampling", "check the model file: terrace check-file");
+  if (not_finite(logits))
+    throw Error(ErrorKind::failure, "a logit is not finite", "sampling", "check the model file: terrace check-file");
   std::span<const float> scores = logits;
   if (!work_.empty()) {
     std::copy(logits.begin(), logits.end(), work_.begin());

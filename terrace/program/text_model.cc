@@ -128,7 +128,14 @@ TextModel::TextModel(const TextOptions& options, Machine machine)
     : impl_(std::make_unique<Impl>(Impl{options, open_model(options.path), {}, {}, {}, {}, {}})) {
   Impl& m = *impl_;
   TextOptions& o = m.options;
-  if (o.needs_tokenizer) m.tokenizer = std::make_unique<io::Tokenizer>(m.model.file);
+  if (o.needs_tokenizer) {
+    m.tokenizer = std::make_unique<io::Tokenizer>(m.model.file);
+    if (m.tokenizer->size() > m.model.config.vocabulary)
+      throw Error(ErrorKind::bad_file,
+                  fmt::format("{} tokens, but only {} rows of token_embd.weight", m.tokenizer->size(),
+                              m.model.config.vocabulary),
+                  fmt::format("{}, key 'tokenizer.ggml.tokens'", o.path), "convert or download the model again");
+  }
   nn::LlamaOptions lo;
   lo.context = o.context;
   lo.max_tokens = std::min(o.prompt_chunk, o.context);
@@ -152,12 +159,18 @@ TextModel::TextModel(const TextOptions& options, Machine machine)
   ProcessNeeds needs;
   needs.tokenizer = Bytes{m.tokenizer ? m.tokenizer->memory_bytes() : 0};
   needs.header = header_bytes(m.model.file);
+  needs.graph = Bytes{graph.memory_bytes()};
+  needs.others = o.beside;
   needs.threads = o.plan ? o.plan->workers : o.threads;
   needs.logits = m.model.config.vocabulary;
   const TierId memory = machine.main_memory();
   request.reserves = process_reserves(memory, needs);
   if (o.plan) {
     check_account(*o.plan, memory, o.budget, request.reserves);
+    if (o.plan->files.size() != 1)
+      throw Error(ErrorKind::usage, fmt::format("the plan reads {} files, a model is one", o.plan->files.size()),
+                  "--plan", "plan again for this model");
+    o.plan->files[0].path = m.model.file.path();  // never another one, whatever the plan says
     m.program =
         std::make_unique<Program>(std::move(graph), std::move(machine), std::move(*o.plan), request.weights, o.isa);
     o.plan.reset();
@@ -184,6 +197,13 @@ const io::Tokenizer& TextModel::tokenizer() const {
 Program& TextModel::program() { return *impl_->program; }
 const Plan& TextModel::plan() const { return impl_->program->plan(); }
 i64 TextModel::context() const { return impl_->options.context; }
+Bytes TextModel::bytes_beside() const {
+  const TierId memory = impl_->program->machine().main_memory();
+  Bytes own = plan().total_bytes(memory);
+  for (const Reserve& r : plan().reserves)
+    if (r.tier == memory && (r.name == kBinaryReserve || r.name == kOthersReserve)) own -= r.bytes;
+  return own;
+}
 double TextModel::load_seconds() const { return impl_->load_seconds; }
 i64 TextModel::position() const { return impl_->position; }
 
@@ -229,7 +249,9 @@ GenerateResult TextModel::generate(std::span<const i32> prompt, const GenerateOp
   Impl& m = *impl_;
   GenerateResult r;
   const i64 begin = m.position;
-  Sampler sampler(g.sampler, m.model.config.vocabulary);
+  // A table may have more rows than there are tokens, to make it even: they mean nothing.
+  const i64 tokens = m.tokenizer ? m.tokenizer->size() : m.model.config.vocabulary;
+  Sampler sampler(g.sampler, tokens);
   std::vector<i32> history(prompt.begin(), prompt.end());
   history.reserve(history.size() + static_cast<std::size_t>(std::max<i64>(g.max_tokens, 0)));
   const double start = now();
@@ -241,7 +263,7 @@ GenerateResult TextModel::generate(std::span<const i32> prompt, const GenerateOp
       if (m.position >= m.options.context) break;
       m.step({&r.output_ids.back(), 1}, r.decode);
     }
-    const i32 id = sampler.pick(logits(), history);
+    const i32 id = sampler.pick(logits().first(static_cast<std::size_t>(tokens)), history);
     if (r.output_ids.empty()) {
       decode_start = now();
       r.first_token_seconds = decode_start - start;

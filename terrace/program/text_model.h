@@ -29,6 +29,7 @@ struct TextOptions {
   bool quantize_activations = true;
   nn::Logits logits = nn::Logits::last;
   bool needs_tokenizer = true;
+  Bytes beside;                     ///< of the budget, what others in the process hold: bytes_beside() of another model
   std::optional<Plan> plan;         ///< use this plan instead of making one
   std::optional<BoundRates> rates;  ///< default: the machine's
 };
@@ -70,6 +71,9 @@ class TextModel {
   Program& program();
   const Plan& plan() const;
   i64 context() const;
+  /// Of main memory, what this model takes in a process that others share with it: its whole account but the program's
+  /// own pages and what TextOptions::beside named.
+  Bytes bytes_beside() const;
 
   /// What a prompt and an answer of at most these tokens will take is predicted first, and kept for generate() until
   /// the next call. Call it before load(): predicting needs memory of its own.

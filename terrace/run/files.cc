@@ -12,9 +12,12 @@
 #include <memory>
 
 #include "terrace/core/error.h"
+#include "terrace/core/page_cache.h"
 
 namespace terrace::run {
 namespace {
+
+constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;  // a pipe must be refused, not waited for
 
 /// Some file systems accept the flag and refuse the first read; some devices want larger granules than the plan's.
 bool reads_directly(int fd, u32 granule) {
@@ -27,12 +30,18 @@ bool reads_directly(int fd, u32 granule) {
 
 Files::Files(const Plan& plan, bool direct) : direct_(direct) {
   try {
-    if (direct_ && !open_all(plan, O_RDONLY | O_CLOEXEC | O_DIRECT)) {
-      close_all();
-      direct_ = false;
+    if (direct_) {
+      if (!open_all(plan, kFlags | O_DIRECT))
+        refusal_ = "O_DIRECT refused by the file system";
+      else if (any_silently_buffered(plan))
+        refusal_ = "the file system buffers in spite of O_DIRECT";
+      if (*refusal_ != 0) {
+        close_all();
+        direct_ = false;
+      }
     }
     if (!direct_) {
-      open_all(plan, O_RDONLY | O_CLOEXEC);
+      open_all(plan, kFlags);
       for (int fd : fds_)
         posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);  // no read-ahead: it would count against the budget
     }
@@ -43,6 +52,7 @@ Files::Files(const Plan& plan, bool direct) : direct_(direct) {
 }
 
 bool Files::open_all(const Plan& plan, int flags) {
+  fds_.reserve(plan.files.size());  // a descriptor that found no place would stay open
   for (const PlanFile& f : plan.files) {
     const int fd = open(f.path.c_str(), flags);
     if (fd < 0 && errno == EINVAL && (flags & O_DIRECT) != 0) return false;
@@ -56,6 +66,12 @@ bool Files::open_all(const Plan& plan, int flags) {
     if ((flags & O_DIRECT) != 0 && !reads_directly(fd, plan.granule)) return false;
   }
   return true;
+}
+
+bool Files::any_silently_buffered(const Plan& plan) const {
+  for (std::size_t i = 0; i < fds_.size(); ++i)
+    if (is_silently_buffered(fds_[i], plan.files[i].bytes.count)) return true;
+  return false;
 }
 
 void Files::close_all() {

@@ -167,6 +167,7 @@ void HostEngine::Impl::walk_first() {
   const auto last = static_cast<i32>(schedule->computes.size()) - 1;
   wait_first({last, static_cast<i32>(plan.stream.size()) - 1, static_cast<i32>(schedule->gathers.size()) - 1}, now);
   base = done;
+  if (serve) lane.check_unchanged();
   finish(begin, now);
 }
 
@@ -198,6 +199,7 @@ void HostEngine::Impl::load(u32 b) {
   load_transfers.assign(plan.bodies[b].steps.size(), {});
   const double begin = run::now_seconds();
   lane.load(plan.bodies[b], schedules[b], load_transfers);
+  lane.check_unchanged();
   io_wait = run::now_seconds() - begin;
   finish(begin, run::now_seconds());
   load_transfers = {};

@@ -1,6 +1,7 @@
 #include "terrace/run/io_lane.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -23,6 +24,13 @@ u64 file_offset(const Placement& from, const Placement& to) {
   return from.offset + static_cast<u64>(to.row_begin - from.row_begin) * row;
 }
 
+/// When the file was written last: nanoseconds of the system's clock.
+i64 last_write(int fd) {
+  struct stat s {};
+  if (fstat(fd, &s) != 0) return -1;
+  return i64{s.st_mtim.tv_sec} * 1'000'000'000 + s.st_mtim.tv_nsec;
+}
+
 }  // namespace
 
 double now_seconds() {
@@ -38,6 +46,7 @@ IoLane::IoLane(const Plan& plan, const HostOptions& options, const RingLayout& l
       workers_(workers),
       files_(plan, options.direct),
       blocks_(plan.stream.size()) {
+  for (u32 i = 0; i < plan.files.size(); ++i) written_.push_back(last_write(files_.fd(i)));
   // The ring and gathers have io_depth requests each.
   const u32 depth = static_cast<u32>(std::max(1, plan.io_depth)), capacity = std::max(2 * depth, kLoadDepth);
   if (plan.files.empty()) {
@@ -49,7 +58,8 @@ IoLane::IoLane(const Plan& plan, const HostOptions& options, const RingLayout& l
       throw Error(ErrorKind::failure,
                   "io_uring cannot be had: " + (refusal.empty() ? "files refuse O_DIRECT" : refusal), {}, "use pread");
     path_ = queue_ != nullptr ? "io_uring, direct" : files_.direct() ? "pread, direct" : "pread, buffered";
-    if (options.direct && !files_.direct()) path_ += ": O_DIRECT refused by the file system";
+    if (*files_.refusal() != 0) path_ += fmt::format(": {}", files_.refusal());
+    if (!refusal.empty()) path_ += fmt::format(": io_uring refused by the kernel ({})", refusal);
     if (queue_ == nullptr) queue_ = make_pread_queue(capacity, !files_.direct());
   }
   slots_.resize(capacity);
@@ -75,6 +85,13 @@ void IoLane::begin(const Body& body, const BodySchedule& schedule, u32 base, con
   n_gathers_ = static_cast<u32>(schedule.gathers.size());
   gathers_ended_.store(0, std::memory_order_seq_cst);
   gather_open_ = false;
+}
+
+void IoLane::check_unchanged() const {
+  for (u32 i = 0; i < written_.size(); ++i)
+    if (last_write(files_.fd(i)) != written_[i])
+      throw Error(ErrorKind::failure, "file changed while in use: it was written", plan_.files[i].path,
+                  "start again; to replace a model, write the new one beside it and rename it");
 }
 
 void IoLane::pump() {

@@ -42,6 +42,8 @@ class IoLane {
   void pump();
   /// Sleeps until at least one request has completed. False, at once, if none is in flight.
   bool sleep();
+  /// Error(failure) if a file was written since the lane began: what was read may be of two versions.
+  void check_unchanged() const;
   /// True when all Moves of this repetition have arrived.
   bool finished() const { return gathers_ended() == n_gathers_ && ring_arrived() == (repetition_ + 1) * blocks_; }
 
@@ -88,6 +90,7 @@ class IoLane {
   const std::vector<std::byte*> bases_;
   Workers& workers_;
   Files files_;
+  std::vector<i64> written_;  ///< by file: when it was written last, as of the lane's beginning
   std::string path_;
   std::unique_ptr<IoQueue> queue_;
 

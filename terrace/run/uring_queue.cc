@@ -12,7 +12,8 @@ namespace {
 
 class UringQueue final : public IoQueue {
  public:
-  explicit UringQueue(const io_uring& ring) : ring_(ring) {}
+  /// `result`: 0, or what the kernel refused with; then there is no ring.
+  UringQueue(u32 capacity, int& result) { result = io_uring_queue_init(capacity, &ring_, 0); }
   ~UringQueue() override {
     while (in_flight_ > 0) {
       io_uring_cqe* cqe = nullptr;
@@ -22,7 +23,7 @@ class UringQueue final : public IoQueue {
       io_uring_cqe_seen(&ring_, cqe);
       --in_flight_;
     }
-    io_uring_queue_exit(&ring_);
+    if (ring_.ring_fd > 0) io_uring_queue_exit(&ring_);
   }
   UringQueue(const UringQueue&) = delete;
   UringQueue& operator=(const UringQueue&) = delete;
@@ -62,16 +63,17 @@ class UringQueue final : public IoQueue {
   }
 
  private:
-  io_uring ring_;
+  io_uring ring_{};
   u32 in_flight_ = 0;
 };
 
 }  // namespace
 
 std::unique_ptr<IoQueue> make_uring_queue(u32 capacity, std::string& error) {
-  io_uring ring;
-  const int r = io_uring_queue_init(capacity, &ring, 0);
-  if (r == 0) return std::make_unique<UringQueue>(ring);
+  // Memory first: a ring that found no owner would stay open.
+  int r = 0;
+  auto queue = std::make_unique<UringQueue>(capacity, r);
+  if (r == 0) return queue;
   error = std::strerror(-r);
   return nullptr;
 }

@@ -8,6 +8,7 @@ Workers::Workers(int count, int spins, std::function<void(int)> walk)
       walk_(std::move(walk)),
       progress_(new Counter[static_cast<std::size_t>(count)]),
       left_(new Counter[static_cast<std::size_t>(count)]) {
+  threads_.reserve(static_cast<std::size_t>(count));  // a thread that found no place would be joined before it may end
   try {
     for (int w = 1; w < count; ++w) threads_.push_back(std::make_unique<Thread>([this, w] { loop(w); }));
   } catch (...) {

@@ -1,4 +1,5 @@
 // The budget as the kernel counts it: the tool, cold, in a memory cgroup that this test makes.
+#include <grp.h>
 #include <gtest/gtest.h>
 
 #include <charconv>
@@ -194,6 +195,39 @@ TEST_F(Budgets, TheToolMakesItsOwnCgroup) {
     EXPECT_LE(o.json["peak_bytes"].get<u64>(), budget + program);
     EXPECT_GT(o.json["peak_bytes"].get<u64>(), u64{3} << 20);
   }
+}
+
+/// Where nobody may make a cgroup the budget is kept all the same, and one line says what is lost.
+TEST(WithoutACgroup, TheToolGoesOnAndSaysSo) {
+  const bool root = ::getuid() == 0;
+  const auto become_nobody = [root] {
+    constexpr uid_t kNobody = 65534;
+    if (root && (::setgroups(0, nullptr) != 0 || ::setgid(kNobody) != 0 || ::setuid(kNobody) != 0)) ::_exit(124);
+  };
+  const TemporaryFolder folder;
+  ::chmod(folder.path().c_str(), 0777);
+  const std::string model = folder / "m.gguf";
+  write_tiny_llama(model, testing::TinyLlama{});
+  ::chmod(model.c_str(), 0644);
+  const auto run = [&](const char* enforce) {
+    for (const char* name : {"out", "err", "document.json"}) std::filesystem::remove(folder / name);
+    return testing::tool(
+        folder,
+        {"run", model, "--prompt", "a", "--max-tokens", "2", "--budget", testing::budget_of(64), "--enforce", enforce},
+        become_nobody);
+  };
+  const Outcome o = run("auto");
+  if (o.code == 125) GTEST_SKIP() << "an ordinary user does not reach the build folder";
+  ASSERT_EQ(o.code, 0) << o.err;
+  if (!root && o.json["enforced"] == true) GTEST_SKIP() << "this user may make cgroups";
+  EXPECT_EQ(o.json["enforced"], false);
+  const std::string line = "terrace: the budget is kept but not enforced by the kernel: ";
+  const std::size_t at = o.err.find(line);
+  ASSERT_NE(at, o.err.npos) << o.err;
+  EXPECT_EQ(o.err.find(line, at + 1), o.err.npos) << "said twice";
+  const Outcome strict = run("kernel");
+  EXPECT_EQ(strict.code, 1);
+  EXPECT_NE(strict.err.find("cannot be asked to hold the budget"), strict.err.npos) << strict.err;
 }
 
 }  // namespace

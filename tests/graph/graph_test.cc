@@ -99,5 +99,17 @@ TEST(Graph, FingerprintSeesWhatAPlanDependsOn) {
   EXPECT_NE(make(2, 1e-5, "x"), make(2, 1e-6, "x"));
 }
 
+TEST(Graph, ItsBytesGrowWithItsNodes) {
+  const auto bytes = [](int nodes) {
+    GraphBuilder b;
+    ValueId x = b.input("x", f32({Dim(2), Dim(64)}));
+    for (int i = 0; i < nodes; ++i) x = b.call(ops::add, {x, x});
+    b.output(x);
+    return b.finish().memory_bytes();
+  };
+  EXPECT_GE(bytes(101) - bytes(1), 100 * (sizeof(Node) + sizeof(Value)));
+  EXPECT_LE(bytes(101) - bytes(1), 100 * (sizeof(Node) + sizeof(Value) + 128));
+}
+
 }  // namespace
 }  // namespace terrace

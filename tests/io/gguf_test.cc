@@ -1,45 +1,26 @@
 #include "terrace/io/gguf.h"
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <functional>
 #include <optional>
 
 #include "support/gguf_writer.h"
+#include "support/memory_file.h"
 #include "terrace/core/error.h"
 
 namespace terrace::io {
 namespace {
 
-using test::GgufWriter;
+using test::GgufWriter, test::MemoryFile;
 using Bytes = std::vector<std::byte>;
 
 std::string temp(const char* name) { return testing::TempDir() + name; }
 
-/// A file in memory: thousands of files are not worth a disk's time.
-class MemoryFile {
- public:
-  MemoryFile() : fd_(::memfd_create("gguf", 0)), path("/proc/self/fd/" + std::to_string(fd_)) {}
-  ~MemoryFile() { ::close(fd_); }
-  void set(const Bytes& bytes) const {
-    ASSERT_EQ(::ftruncate(fd_, 0), 0);
-    ASSERT_EQ(::pwrite(fd_, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
-  }
-
- private:
-  int fd_;
-
- public:
-  const std::string path;
-};
-
 /// The error's text, or nothing if the file is accepted.
 std::optional<std::string> error_of(const Bytes& bytes) {
-  MemoryFile file;
-  file.set(bytes);
-  const std::string& path = file.path;
+  const MemoryFile file(bytes);
+  const std::string path = file.path();
   try {
     const GgufFile f(path);
     for (const GgufEntry& e : f.entries()) {
@@ -156,9 +137,8 @@ TEST(Gguf, AlignmentIsKept) {
   w.kv_u32("general.alignment", 256);
   w.tensor("a", {1}, test::kF32, zeros(4));
   w.tensor("b", {1}, test::kF32, zeros(4));
-  MemoryFile file;
-  file.set(w.bytes());
-  const GgufFile f(file.path);
+  const MemoryFile file(w.bytes());
+  const GgufFile f(file.path());
   EXPECT_EQ(f.alignment(), 256u);
   EXPECT_EQ(f.tensors()[1].offset, 512u);
 }
@@ -168,9 +148,8 @@ TEST(Gguf, LongStringsStayInTheFile) {
   const std::string text(70000, 'x');
   w.kv_string("long", text);
   w.kv_strings("list", {text, "y"});
-  MemoryFile file;
-  file.set(w.bytes());
-  const GgufFile f(file.path);
+  const MemoryFile file(w.bytes());
+  const GgufFile f(file.path());
   EXPECT_EQ(f.find("long")->bytes, text.size());
   EXPECT_THROW(f.get_string("long"), Error);
   std::size_t sum = 0;
@@ -205,6 +184,13 @@ const std::vector<Bad> kBad = {
     {"a key is empty", [](GgufWriter& w) { w.kv_u32("", 1); }},
     {"key 'a?': a key has characters", [](GgufWriter& w) { w.kv_u32("a\n", 1); }},
     {"a key has characters", [](GgufWriter& w) { w.kv_u32("\xc3\xa4", 1); }},
+    {"byte 8: 0 tensors and 7 keys cannot be in a file of 24 bytes", [](GgufWriter& w) { w.set_counts(0, 7); }},
+    {"byte 16: 4097 keys: at most 4096 are supported",
+     [](GgufWriter& w) {
+       for (int i = 0; i < 4097; ++i) w.kv_bool(std::to_string(i), true);
+     }},
+    {"the file ends in a key: 4 bytes are left, 4611686018427387904 needed",
+     [](GgufWriter& w) { w.kv_raw("k", 10, pack(u64{0}, u64{1} << 62, u32{0})), w.set_counts(0, 2); }},
     {"a key is 65536 bytes long", [](GgufWriter& w) { w.kv_u32(std::string(65536, 'k'), 1); }},
     {"key 'k' occurs twice", [](GgufWriter& w) { w.kv_u32("k", 1), w.kv_f32("k", 1); }},
     {"key 'k': value type 13 does not exist", [](GgufWriter& w) { w.kv_raw("k", 13, pack(0)); }},
@@ -220,10 +206,17 @@ const std::vector<Bad> kBad = {
     {"general.alignment must be", [](GgufWriter& w) { w.kv_u32("general.alignment", 4); }},
     {"general.alignment must be", [](GgufWriter& w) { w.kv_u32("general.alignment", 48); }},
     {"general.alignment must be", [](GgufWriter& w) { w.kv_u64("general.alignment", 32); }},
+    {"general.alignment must be", [](GgufWriter& w) { w.kv_string("general.alignment", "32"); }},
+    {"bytes are missing",
+     [](GgufWriter& w) { w.kv_u32("general.alignment", u32{1} << 31), w.tensor_raw("t", {1}, 0, 0); }},
     {"a tensor's name is 64 bytes long", [](GgufWriter& w) { w.tensor(std::string(64, 't'), {1}, 0, zeros(4)); }},
     {"the name is empty", [](GgufWriter& w) { w.tensor("", {1}, 0, zeros(4)); }},
     {"tensor 't' occurs twice",
      [](GgufWriter& w) { w.tensor("t", {1}, 0, zeros(4)), w.tensor("t", {1}, 0, zeros(4)); }},
+    {"tensor 't?': the name is empty, no UTF-8, or has control characters",
+     [](GgufWriter& w) { w.tensor("t\x1b", {1}, 0, zeros(4)); }},
+    {"no UTF-8", [](GgufWriter& w) { w.tensor("t\xff", {1}, 0, zeros(4)); }},
+    {"no UTF-8", [](GgufWriter& w) { w.tensor("t\xc2\x9b", {1}, 0, zeros(4)); }},
     {"tensor 't': 0 dimensions", [](GgufWriter& w) { w.tensor("t", {}, 0, zeros(4)); }},
     {"tensor 't': 5 dimensions",
      [](GgufWriter& w) {
@@ -233,6 +226,7 @@ const std::vector<Bad> kBad = {
      [](GgufWriter& w) {
        w.tensor("t", {2, 0}, 0, zeros(4));
      }},
+    {"a dimension is 18446744073709551615", [](GgufWriter& w) { w.tensor("t", {~u64{0}}, 0, zeros(4)); }},
     {"a dimension is 9223372036854775808", [](GgufWriter& w) { w.tensor("t", {u64{1} << 63}, 0, zeros(4)); }},
     {"the number of elements overflows",
      [](GgufWriter& w) {
@@ -249,6 +243,10 @@ const std::vector<Bad> kBad = {
      [](GgufWriter& w) { w.tensor_raw("t", {1}, 0, 4), w.data_raw(zeros(8)); }},
     {"tensor 'u': its data are at offset 0 of the data section, they must be at 32",
      [](GgufWriter& w) { w.tensor("t", {1}, 0, zeros(4)), w.tensor_raw("u", {1}, 0, 0); }},
+    {"tensor 'u': its data are at offset 64 of the data section, they must be at 32",
+     [](GgufWriter& w) { w.tensor("t", {1}, 0, zeros(4)), w.tensor_raw("u", {1}, 0, 64), w.data_raw(zeros(100)); }},
+    {"tensor 't': its data are at offset 18446744073709551584 of the data section",
+     [](GgufWriter& w) { w.tensor_raw("t", {8}, 0, ~u64{0} - 31), w.data_raw(zeros(32)); }},
     {"at least 1 bytes are missing", [](GgufWriter& w) { w.tensor("t", {25}, 0, zeros(99)); }},
     {"bytes are missing",
      [](GgufWriter& w) {
@@ -279,8 +277,10 @@ TEST(Gguf, TruncatedAnywhereIsAnError) {
 TEST(Gguf, FlippedBitsNeverCrash) {
   const Bytes whole = good().bytes();
   int refused = 0;
-  for (std::size_t i = 0; i < 1000; ++i) {
-    for (int bit = 0; bit < 8 && i < whole.size(); ++bit) {
+  const MemoryFile file(whole);
+  const u64 header = GgufFile(file.path()).data_offset();
+  for (std::size_t i = 0; i < header; ++i) {
+    for (int bit = 0; bit < 8; ++bit) {
       Bytes b = whole;
       b[i] ^= static_cast<std::byte>(1 << bit);
       refused += error_of(b).has_value();

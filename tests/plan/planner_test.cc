@@ -77,6 +77,22 @@ TEST(Planner, smallest_budget_is_honest) {
   }
 }
 
+/// Room for the plan is kept before its steps are known: neither too little nor too much.
+TEST(Planner, the_plans_own_room_is_that_of_its_steps) {
+  for (u64 seed = 0; seed < 40; ++seed) {
+    Case c(seed);
+    const u64 least = smallest_budget(c.graph, c.machine, c.kernels, c.request).count;
+    for (const u64 budget : {least, least + least / 3, u64{1} << 30}) {
+      const Plan p = c.plan_within(budget);
+      u64 steps = 0, kept = 0;
+      for (const Body& b : p.bodies) steps += b.steps.size();
+      for (const Reserve& r : p.reserves)
+        if (r.name == "plan and trace") kept = r.bytes.count;
+      EXPECT_EQ(kept, round_up(steps * 448, 4096)) << "seed " << seed << ", budget " << budget;
+    }
+  }
+}
+
 TEST(Planner, memory_is_used_rather_than_left) {
   for (u64 seed = 0; seed < 40; ++seed) {
     Case c(seed);

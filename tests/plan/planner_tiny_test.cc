@@ -50,8 +50,8 @@ struct Tiny {
 
 TEST(PlannerTiny, all_in_memory) {
   Tiny t;
-  // y, z and x of 512 B make a page, the weights 32 KiB; page tables are 4 + 16 KiB; the plan has 2 nodes and 5 values:
-  // 7 steps of 448 B are less than a page.
+  // y, z and x of 512 B make a page, the weights 32 KiB; page tables are 4 + 16 KiB; the plan has 2 nodes
+  // and two weights to load: 4 steps of 448 B are less than a page.
   const Plan p = t.plan(1 << 20);
   EXPECT_EQ(p.arena_bytes(kMemory).count, 4096u + 2 * 16384);
   EXPECT_EQ(p.total_bytes(kMemory).count, 4096u + 2 * 16384 + 20480 + 4096);
@@ -66,14 +66,14 @@ TEST(PlannerTiny, all_in_memory) {
 
 TEST(PlannerTiny, smallest_budget_by_hand) {
   Tiny t;
-  // 16 rows are 4 KiB and two granules: slots of two pages, two of them; one page for values; page tables; 2 nodes,
-  // 8 blocks counted twice and 5 values are 23 steps of 448 B: three pages.
-  EXPECT_EQ(smallest_budget(t.graph, t.machine, t.kernels, t.request).count, 2u * 8192 + 4096 + 20480 + 3 * 4096);
+  // 16 rows are 4 KiB and two granules: slots of two pages, two of them; one page for values; page tables; Moves
+  // and Computes of 8 blocks are 16 steps of 448 B: two pages.
+  EXPECT_EQ(smallest_budget(t.graph, t.machine, t.kernels, t.request).count, 2u * 8192 + 4096 + 20480 + 2 * 4096);
 }
 
 TEST(PlannerTiny, streamed_plan_as_text) {
   Tiny t;
-  const Plan p = t.plan(53248);
+  const Plan p = t.plan(49152);
   EXPECT_TRUE(verify(t.graph, t.machine, p, t.request.weights).empty());
   const std::string text = to_text(p, t.graph, true);
   const char* const golden = R"(plan for test: 1 workers, 8 transfers in flight, granule 512 B

@@ -69,7 +69,7 @@ TEST(Reserve, NamesEachPartAndItsSource) {
     if (r.name == "logits") logits = r.bytes.count;
   }
   EXPECT_EQ(tokenizer, 1u << 20);
-  EXPECT_EQ(logits, round_up(12000, 4096));
+  EXPECT_EQ(logits, round_up(8000, 4096));
 }
 
 TEST(Reserve, TheDefaultBudgetIsBelowWhatIsFree) {

@@ -115,11 +115,9 @@ inline u64 footprint(u64 offset, u64 bytes, u32 granule) {
 inline u64 page_tables(u64 arena) { return round_up(arena / 512, 4096) + (u64{16} << 10); }
 inline u64 arena_total(u64 arena) { return arena + page_tables(arena); }
 /// What the plan with its schedule and trace takes on the heap: so many bytes a step (measured: 360, and vectors that
-/// have grown), a step a node and two a block in each body. A reserve of its own.
-inline u64 plan_bytes(const Draft& d) {
-  const u64 steps = d.request.bodies.size() * (d.graph.nodes().size() + 2 * d.blocks.size()) + d.weights.size();
-  return round_up(steps * 448, 4096);
-}
+/// have grown). A reserve of its own.
+inline constexpr u64 kPlanBytesPerStep = 448;
+u64 plan_bytes(const Draft& d);  ///< of the steps that the blocks chosen will give
 /// The largest arena, in pages, that a limit leaves room for; 0 if none.
 u64 largest_arena(u64 limit, u64 reserved);
 

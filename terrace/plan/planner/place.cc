@@ -1,4 +1,6 @@
 // Gives every placement its offset. The arena: ring, region of the bodies, inputs, state, pinned weights.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "terrace/plan/planner/draft.h"
@@ -183,7 +185,8 @@ void place(Draft& d) {
   p.arenas.push_back({d.memory, Bytes{arena}});
   p.reserves.push_back(
       {"page tables", d.memory, Bytes{page_tables(arena)}, "8 bytes a page of 4 KiB, and 16 KiB of upper levels"});
-  p.reserves.push_back({"plan and trace", d.memory, Bytes{d.plan_room}, "448 bytes a step"});
+  p.reserves.push_back({"plan and trace", d.memory, Bytes{plan_bytes(d)},
+                        fmt::format("{} bytes a step", kPlanBytesPerStep)});
 }
 
 }  // namespace terrace::planner

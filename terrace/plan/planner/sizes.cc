@@ -142,6 +142,16 @@ std::string in_mib(u64 bytes) { return fmt::format("{:.1f} MiB", static_cast<dou
 
 }  // namespace
 
+u64 plan_bytes(const Draft& d) {
+  // In each body a Move and a Compute a block, and a step for every node but those of which nothing else is left.
+  u64 steps = d.graph.nodes().size() + 2 * d.blocks.size();
+  for (std::size_t i = 0; i < d.blocks.size(); ++i)
+    if ((i == 0 || d.blocks[i].node != d.blocks[i - 1].node) && d.weights[d.blocks[i].weight].pinned == 0) --steps;
+  steps *= d.request.bodies.size();
+  for (const WeightUse& w : d.weights) steps += w.pinned > 0;
+  return round_up(steps * kPlanBytesPerStep, 4096);
+}
+
 Bytes smallest(Draft& d) {
   const int most = max_halvings(d);
   u64 best = ~u64{0};

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes small GGUF seeds for fuzz_gguf: make_seeds.py FOLDER (the ones beside it were)."""
+"""Writes small GGUF seeds for fuzz_gguf: make_seeds.py FOLDER (those in gguf/ were)."""
 import struct
 import sys
 
@@ -50,5 +50,5 @@ numbers = [text("x") + struct.pack("<If", 6, 0.5), text("y") + struct.pack("<IB"
            text("z") + struct.pack("<Iq", 11, -1), u32("general.alignment", 32)]
 for name, content in [("vocabulary", gguf(vocabulary, [])), ("tensors", gguf(numbers, tensors)),
                       ("both", gguf(numbers + vocabulary, tensors)), ("empty", gguf([], []))]:
-    with open("%s/%s.gguf" % (sys.argv[1], name), "wb") as f:
+    with open("%s/%s" % (sys.argv[1], name), "wb") as f:
         f.write(content)
