@@ -66,10 +66,14 @@ void remove_stale(const std::string& parent) {
   while (const dirent* e = ::readdir(folder)) {
     const std::string_view name = e->d_name;
     pid_t maker = 0;
-    if (!name.starts_with("terrace.") ||
-        std::from_chars(name.data() + 8, name.data() + name.size(), maker).ptr != name.data() + name.size())
-      continue;
-    if (::kill(maker, 0) != 0 && errno == ESRCH) ::rmdir(fmt::format("{}/{}", parent, name).c_str());
+    if (!name.starts_with("terrace.")) continue;
+    const char *begin = name.data() + 8, *end = name.data() + name.size();
+    const auto parsed = std::from_chars(begin, end, maker);
+    const std::string_view rest(parsed.ptr, static_cast<std::size_t>(end - parsed.ptr));
+    if (parsed.ec != std::errc() || (!rest.empty() && rest != ".waits")) continue;
+    // One of our own number was another's; what is in use cannot be removed.
+    if (maker == ::getpid() || (::kill(maker, 0) != 0 && errno == ESRCH))
+      ::rmdir(fmt::format("{}/{}", parent, name).c_str());
   }
   ::closedir(folder);
 }

@@ -31,8 +31,8 @@ std::unique_ptr<TextModel> open_largest(const Args& args, TextOptions options) {
     options.context = std::min(context, most);
     try {
       auto model = std::make_unique<TextModel>(options, machine);
-      fmt::print(stderr, "context {} tokens{}\n", options.context,
-                 options.context < std::min(most, kContexts[0]) ? " (what the budget allows)" : "");
+      say("context {} tokens{}\n", options.context,
+          options.context < std::min(most, kContexts[0]) ? " (what the budget allows)" : "");
       return model;
     } catch (const Error& e) {
       if (e.kind() != ErrorKind::does_not_fit || context == kContexts[std::size(kContexts) - 1] ||
@@ -138,7 +138,7 @@ int chat(const Args& args) {
   Json turns = Json::array();
   std::string line;
   while (!cancelled()) {
-    if (asked) fmt::print(stderr, "{}", bold("> "));
+    if (asked) say("{}", bold("> "));
     if (!read_line(line)) break;
     if (line.empty()) continue;
     const GenerateResult r = talk.turn(line, g, out);
@@ -154,7 +154,7 @@ int chat(const Args& args) {
                    .add("output_ids", ids_json(r.output_ids)));
   }
   memory.peak = measure_peak();
-  fmt::print(stderr, "\n{}", report_text(*model, all, &memory));
+  say("\n{}", report_text(*model, all, &memory));
   if (args.has("json")) {
     const Machine& machine = model->program().machine();
     Json doc = document("chat", &machine, g.sampler.seed);

@@ -25,8 +25,10 @@ volatile sig_atomic_t g_child = 0, g_signalled = 0;
 /// Queued, so that the child can tell what is passed on from what a terminal sends to both: it ignores the former if it
 /// has had the latter, which it has not if it began later.
 extern "C" void pass_on(int signal, siginfo_t*, void*) {
+  const int code = errno;
   g_signalled = 1;
   if (g_child > 0) ::sigqueue(static_cast<pid_t>(g_child), signal, {});
+  errno = code;
 }
 
 /// The command line of the child: `front`, this program, its verb, where it is, and what followed. All must outlive it.
@@ -119,6 +121,7 @@ int exit_code_of(int status, bool out_of_memory, const std::string& where, Bytes
 /// In a cgroup of our own. Nothing, and why, if that is not allowed.
 std::optional<int> run_in_cgroup(const Args& args, Bytes budget, Place place, std::string& why) {
   SignalsHeld held;
+  if (g_signalled) throw Error(ErrorKind::interrupted, "interrupted");
   const auto group = make_cgroup(budget, place, why);
   if (!group) return std::nullopt;
   const std::string mark = "--enforced-by=" + group->folder;
@@ -164,14 +167,19 @@ std::optional<int> run_in_scope(const Args& args, Bytes budget) {
   words.insert(words.end(), {"true", nullptr});
   SignalsHeld held;
   const int tried = run_child(held, words[0], words, quietly);
+  SignalsHeld again;
   if (g_signalled) throw Error(ErrorKind::interrupted, "interrupted");
   if (tried != 0) return std::nullopt;
 
   const std::vector<std::string> real = front(unit);
   words = command(args, real, "--enforced-by=scope");
   words[real.size()] = exe;
-  SignalsHeld again;
-  return exit_code_of(run_child(again, words[0], words, ask_own_manager), true, unit, budget);
+  const int status = run_child(again, words[0], words, ask_own_manager);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == kNotStarted) {
+    if (g_signalled) throw Error(ErrorKind::interrupted, "interrupted");
+    return std::nullopt;
+  }
+  return exit_code_of(status, true, unit, budget);
 }
 
 }  // namespace
@@ -198,11 +206,12 @@ std::optional<int> enforce(const Args& args, Bytes budget, Enforcement& result) 
     if (!code) code = run_in_cgroup(args, budget, Place::nearby, why);
     if (code) return code;
     catch_signals();  // they were to be passed on
+    if (g_signalled) throw Error(ErrorKind::interrupted, "interrupted");
   }
   if (mode == 1)
     throw Error(ErrorKind::failure, "the kernel cannot be asked to hold the budget: " + why, "--enforce kernel",
                 "run as a user who may make memory cgroups, or --enforce auto");
-  fmt::print(stderr, "terrace: the budget is kept but not enforced by the kernel: {}\n", why);
+  say("terrace: the budget is kept but not enforced by the kernel: {}\n", why);
   result = {false, "not enforced: " + why};
   return std::nullopt;
 }

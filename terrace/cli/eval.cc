@@ -93,7 +93,7 @@ std::vector<std::unique_ptr<TextModel>> open_both(TextOptions ours, TextOptions 
     Bytes once;  // in the account of both
     for (const Reserve& r : process_reserves(machine.main_memory(), {}))
       if (r.name == kBinaryReserve) once = r.bytes;
-    const Bytes need = least[0] + least[1] - once + aside;
+    const Bytes need = least[0] + least[1] - once + Bytes{round_up(aside.count, 4096)};
     if (budget < need)
       throw Error(ErrorKind::does_not_fit,
                   fmt::format("a budget of {} is too small for two models: {} and {} at least, windows and scores {}",

@@ -120,14 +120,14 @@ Machine probe_now(const Args& args, const std::string& path, double seconds, boo
   o.isa = isa_of(args);
   o.seconds_budget = seconds;
   o.topology_program = program_folder() + "/terrace-topology";
-  if (show && bars()) o.progress = [](std::string_view what) { fmt::print(stderr, "\r\033[Kprobing: {}", what); };
+  if (show && bars()) o.progress = [](std::string_view what) { say("\r\033[Kprobing: {}", what); };
   o.warn = [&](std::string_view what) {
-    fmt::print(stderr, "{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n",
-               o.progress ? "\r\033[K" : "", what);
+    say("{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n", o.progress ? "\r\033[K" : "",
+        what);
   };
   const HugePagesAllowed allowed;  // what is measured is what arenas get
   Machine m = probe_host(o, cpu_kernels(o.isa));
-  if (o.progress) fmt::print(stderr, "\r\033[K");
+  if (o.progress) say("\r\033[K");
   return m;
 }
 
@@ -152,13 +152,13 @@ void probe_if_unknown(const Args& args, const std::string& path) {
       const auto saved = saved_host();
       const bool doubtful = saved && probed_while_busy(*saved);
       if (doubtful && busy_now(0.2)) {  // no better figures to be had
-        fmt::print(stderr, "terrace: this machine was measured while it was busy, as it is now: times are too long\n");
+        say("terrace: this machine was measured while it was busy, as it is now: times are too long\n");
       } else if (!saved || doubtful) {
-        fmt::print(stderr, "terrace: measuring this machine {}, a few seconds; kept in {}\n",
-                   doubtful ? "again, which was busy" : "once", host_file());
+        say("terrace: measuring this machine {}, a few seconds; kept in {}\n",
+            doubtful ? "again, which was busy" : "once", host_file());
         code = save_host(probe_now(args, path, 4, true)) ? 0 : 2;
       }
-    } catch (const std::exception& e) { fmt::print(stderr, "terrace: the machine cannot be measured: {}\n", e.what()); }
+    } catch (const std::exception& e) { say("terrace: the machine cannot be measured: {}\n", e.what()); }
     ::_exit(code);
   }
   for (int status = 0; child > 0 && ::waitpid(child, &status, 0) < 0 && errno == EINTR;) {}
@@ -178,7 +178,7 @@ Machine load_machine(const std::string& name_or_path) {
 Machine machine_named(const Args& args, const std::string& name) {
   if (name != "host") return load_machine(name);
   if (auto m = saved_host()) return *std::move(m);
-  fmt::print(stderr, "terrace: this machine has not been measured; times are a cautious guess (terrace probe)\n");
+  say("terrace: this machine has not been measured; times are a cautious guess (terrace probe)\n");
   return cautious_guess(threads_of(args));
 }
 

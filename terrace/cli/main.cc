@@ -1,4 +1,5 @@
 // The tool: finds the verb, runs it, and turns errors into what, where and what to try.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <malloc.h>
 
@@ -82,7 +83,15 @@ int report(const Error& e) {
   return exit_code(e.kind());
 }
 
+/// A descriptor that is closed would be given to the next file that is opened, and messages would go into it. Opened
+/// the wrong way round, it goes on refusing.
+void fill_standard_descriptors() {
+  for (int fd = 0; fd < 3; ++fd)
+    if (::fcntl(fd, F_GETFD) < 0) (void)!::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int run(int argc, char** argv) {
+  fill_standard_descriptors();
   // What is freed goes back to the system at once, since it counts against the budget; one heap for all threads.
   ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
   ::mallopt(M_TRIM_THRESHOLD, 128 << 10);

@@ -84,12 +84,11 @@ int probe(const Args& args) {
              r.disk.value / 1e9, r.dram.value / 1e9, r.peak.value / 1e9);
   if (const auto file = args.text("out")) {
     write_file(*file, machine::to_toml(m));
-    fmt::print(stderr, "written to {}\n", *file);
+    say("written to {}\n", *file);
   } else if (save_host(m)) {
-    fmt::print(stderr, "kept in {}\n", host_file());
+    say("kept in {}\n", host_file());
   } else {
-    fmt::print(stderr, "terrace: not kept: {} cannot be written (use --out FILE)\n",
-               host_file().empty() ? "~/.cache" : host_file());
+    say("terrace: not kept: {} cannot be written (use --out FILE)\n", host_file().empty() ? "~/.cache" : host_file());
   }
   if (args.has("json")) write_document(args, probe_json(m, threads_of(args)));
   return 0;

@@ -81,7 +81,7 @@ int run(const Args& args) {
   std::fputc('\n', out);
   flush(out);
   memory.peak = measure_peak();
-  fmt::print(stderr, "\n{}", report_text(model, r, &memory));
+  say("\n{}", report_text(model, r, &memory));
 
   if (args.has("json")) {
     const Machine& machine = model.program().machine();

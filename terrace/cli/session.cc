@@ -79,8 +79,8 @@ void say_what_is_lost(TextModel& model) {
   if (!model.program().loaded()) return;
   const std::string path = model.program().host().io_path();
   if (path.starts_with("none")) return;
-  if (path.find(": ") != path.npos) fmt::print(stderr, "terrace: the model is read by {}\n", path);
-  if (const char* lost = huge_pages_lost(); *lost != 0) fmt::print(stderr, "terrace: {}\n", lost);
+  if (path.find(": ") != path.npos) say("terrace: the model is read by {}\n", path);
+  if (const char* lost = huge_pages_lost(); *lost != 0) say("terrace: {}\n", lost);
 }
 
 }  // namespace

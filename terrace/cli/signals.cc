@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "terrace/core/error.h"
@@ -12,6 +13,7 @@ namespace terrace::cli {
 namespace {
 
 std::atomic<bool> g_in_order{false}, g_cancelled{false}, g_aborted{false};
+std::atomic<int> g_direct{0};  ///< signals that came here, of which the waiting process has yet to pass on its own
 std::atomic<const char*> g_file{nullptr};
 std::atomic<pid_t> g_main{0};  ///< children that probe or plan say nothing
 std::atomic<bool> g_terminal{false};
@@ -24,7 +26,16 @@ void say(const char* text) {
 extern "C" void on_signal(int, siginfo_t* info, void*) {
   const int code = errno;
   // Queued: passed on from the process that waits for this one. If the terminal told both, this one knows already.
-  if (info->si_code == SI_QUEUE && g_cancelled) return;
+  if (info->si_code != SI_QUEUE) {
+    ++g_direct;
+  } else {
+    int n = g_direct;
+    while (n > 0 && !g_direct.compare_exchange_weak(n, n - 1)) {}
+    if (n > 0) {
+      errno = code;
+      return;
+    }
+  }
   if (g_in_order && !g_aborted) {
     if (g_cancelled.exchange(true)) g_aborted = true;
     errno = code;

@@ -91,7 +91,7 @@ void Bar::show(double share, std::string_view note) {
   drawn_ = full;
   std::string cells;
   for (int i = 0; i < kWidth; ++i) cells += i < full ? "█" : "░";
-  fmt::print(stderr, "\r\033[K{} {} {:3.0f} % {}", label_, cells, share * 100, note);
+  say("\r\033[K{} {} {:3.0f} % {}", label_, cells, share * 100, note);
   std::fflush(stderr);
 }
 
@@ -160,8 +160,8 @@ int write_all(int fd, std::string_view text) {
 /// or another owner.
 bool replaceable(const std::string& path) {
   struct stat s {};
-  if (::stat(path.c_str(), &s) != 0) return errno == ENOENT;
-  return S_ISREG(s.st_mode) && s.st_nlink == 1 && s.st_uid == ::geteuid();
+  if (::stat(path.c_str(), &s) != 0) return errno == ENOENT && ::lstat(path.c_str(), &s) != 0;  // nor a link to nothing
+  return S_ISREG(s.st_mode) && s.st_nlink == 1 && s.st_uid == ::geteuid() && ::access(path.c_str(), W_OK) == 0;
 }
 
 /// Writes beside `path`, and renames when whole: nobody ever finds half of it. errno, or 0; nothing where no file may
@@ -169,14 +169,17 @@ bool replaceable(const std::string& path) {
 std::optional<int> replace_file(const std::string& path, std::string_view text) {
   const std::string fresh = fmt::format("{}.{}", path, ::getpid());
   const RemovedOnSignal removed(fresh.c_str());
-  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EEXIST || errno == ENAMETOOLONG)) return std::nullopt;
-  if (fd < 0) return errno;
   struct stat s {};
-  if (::stat(path.c_str(), &s) == 0) ::fchmod(fd, s.st_mode & 07777);
+  const bool there = ::stat(path.c_str(), &s) == 0;
+  const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, there ? 0600 : 0666);
+  if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EROFS || errno == EEXIST || errno == ENAMETOOLONG))
+    return std::nullopt;
+  if (fd < 0) return errno;
+  if (there) ::fchmod(fd, s.st_mode & 07777);
   int code = write_all(fd, text);
   if (code == 0 && ::rename(fresh.c_str(), path.c_str()) != 0) code = errno;
   if (code != 0) ::unlink(fresh.c_str());
+  if (code == EBUSY || code == EXDEV) return std::nullopt;  // a mount of its own
   return code;
 }
 

@@ -1,6 +1,8 @@
 // What the terminal gets: whole characters, bars and colours only where somebody looks.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -25,6 +27,13 @@ class CharacterStream {
   std::FILE* out_;
   std::string held_;
 };
+
+/// To standard error; what nobody takes is lost, and no reason to stop.
+template <class... A>
+void say(fmt::format_string<A...> format, A&&... a) {
+  const std::string s = fmt::format(format, std::forward<A>(a)...);
+  std::fwrite(s.data(), 1, s.size(), stderr);
+}
 
 /// Flushes; Error(failure) if anything written to `out` was lost. What was for standard error may be.
 void flush(std::FILE* out);

@@ -39,7 +39,7 @@ bool is_silently_buffered(int fd, u64 file_bytes) {
     }
     if (::pread(fd, buffer.get(), kPage, static_cast<off_t>(offset)) <= 0) return false;
     const bool left = is_cached(fd, offset);
-    if (left) ::posix_fadvise(fd, static_cast<off_t>(offset), kPage, POSIX_FADV_DONTNEED);
+    if (left) ::posix_fadvise(fd, static_cast<off_t>(offset), kFolio, POSIX_FADV_DONTNEED);
     return left;
   }
   return false;

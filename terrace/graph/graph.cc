@@ -54,9 +54,9 @@ u64 Graph::memory_bytes() const {
   constexpr u64 kHeap = 16, kLeast = 32;  // what the allocator adds to a piece, and its smallest piece
   const auto piece = [=](u64 bytes) { return bytes == 0 ? 0 : std::max(kLeast, round_up(bytes + kHeap / 2, kHeap)); };
   u64 sum = values_.capacity() * sizeof(Value) + nodes_.capacity() * sizeof(Node);
-  for (const Value& v : values_) sum += v.name.size() < kHeap ? 0 : piece(v.name.size() + 1);
+  for (const Value& v : values_) sum += v.name.capacity() < kHeap ? 0 : piece(v.name.capacity() + 1);
   for (const Node& n : nodes_)
-    sum += piece(n.inputs.size() * sizeof(ValueId)) + piece(n.outputs.size() * sizeof(ValueId));
+    sum += piece(n.inputs.capacity() * sizeof(ValueId)) + piece(n.outputs.capacity() * sizeof(ValueId));
   return sum;
 }
 

@@ -46,7 +46,9 @@ struct NpyWriter::Impl {
   ~Impl() {
     if (fd < 0) return;
     struct stat s {};
-    if (::fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) ::unlink(path.c_str());  // half an array is of no use
+    const bool file = ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
+    if (file && ::ftruncate(fd, 0) == 0 && ::lstat(path.c_str(), &s) == 0 && S_ISREG(s.st_mode))
+      ::unlink(path.c_str());  // half an array is of no use
     ::close(fd);
   }
   [[noreturn]] void fail(std::string_view what) const {

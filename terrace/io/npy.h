@@ -21,7 +21,8 @@ class NpyWriter {
 
   /// Appends elements in order; Error(failure) on I/O errors and when there are more than the shape holds.
   void append(std::span<const float> values);
-  /// Ends the file; Error(failure) if elements are missing. Without it the file is left incomplete.
+  /// Ends the file; Error(failure) if elements are missing. Without it a regular file is removed: half an array is of
+  /// no use.
   void close();
 
  private:

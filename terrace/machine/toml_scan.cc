@@ -94,12 +94,12 @@ void Scanner::skip_escape() {
   if (std::string_view("btnfr\"\\").find(c) != std::string_view::npos) return;
   const std::size_t digits = c == 'u' ? 4 : c == 'U' ? 8 : 0;
   if (digits == 0) fail("a text has an unknown escape: write \\\\ for a backslash");
+  constexpr std::string_view kDigits = "0123456789abcdefABCDEF";
   u64 value = 0;
   for (std::size_t i = 0; i < digits; ++i) {
-    const std::size_t at =
-        rest_.empty() ? std::string_view::npos : std::string_view("0123456789abcdef").find(rest_[0] | 0x20);
+    const std::size_t at = rest_.empty() ? std::string_view::npos : kDigits.find(rest_[0]);
     if (at == std::string_view::npos) fail("an escape needs hexadecimal digits");
-    value = value << 4 | at;
+    value = value << 4 | (at < 16 ? at : at - 6);
     rest_.remove_prefix(1);
   }
   if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) fail("an escape is no character");

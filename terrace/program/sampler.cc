@@ -73,7 +73,9 @@ i32 Sampler::pick(std::span<const float> logits, std::span<const i32> history) {
         if (std::find(recent.begin(), recent.begin() + static_cast<std::ptrdiff_t>(i), recent[i]) !=
             recent.begin() + static_cast<std::ptrdiff_t>(i))
           continue;  // each token once
-        float& x = work_[static_cast<std::size_t>(recent[i])];
+        const auto id = static_cast<std::size_t>(recent[i]);
+        if (id >= work_.size()) continue;  // a row of the table that is no token
+        float& x = work_[id];
         x = x > 0 ? x / penalty : x * penalty;
       }
     }

@@ -60,6 +60,9 @@ bool Files::open_all(const Plan& plan, int flags) {
     fds_.push_back(fd);
     struct stat s {};
     if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) throw Error(ErrorKind::bad_file, "is not a regular file", f.path);
+    // io_uring would not wait for a descriptor that says so.
+    if (fcntl(fd, F_SETFL, flags & O_DIRECT) != 0)
+      throw Error(ErrorKind::bad_file, fmt::format("cannot open: {}", std::strerror(errno)), f.path);
     if (static_cast<u64>(s.st_size) != f.bytes.count)
       throw Error(ErrorKind::bad_file, fmt::format("has {} bytes, was planned with {}", s.st_size, f.bytes.count),
                   f.path, "plan again for this file");

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "support/tool.h"
 #include "terrace/cli/args.h"
 #include "terrace/cli/json.h"
 #include "terrace/cli/scoring.h"
@@ -28,13 +29,9 @@ struct Outcome {
   std::string out, err;
 };
 
-std::string folder() {
-  static const std::string path = [] {
-    std::string t = ::testing::TempDir() + "terrace_cli_XXXXXX";
-    if (!::mkdtemp(t.data())) std::abort();
-    return t;
-  }();
-  return path;
+const std::string& folder() {
+  static const testing::TemporaryFolder all;
+  return all.path();
 }
 
 std::string slurp(const std::string& path) {

@@ -133,9 +133,25 @@ TEST_F(Hosts, WithoutIoUringPreadReads) {
   EXPECT_EQ(run(model_, {"--io", "uring"}, refuse_io_uring).code, 1);
 }
 
+/// Messages that nobody takes are no reason to stop: only the answer and the document count.
+TEST_F(Hosts, StandardErrorMayBeClosedOrFull) {
+  for (const char* how : {"2>/dev/full", "2>&-", "2>&- <&-"}) {
+    const std::string document = folder_ / "document.json";
+    std::filesystem::remove(document);
+    const Outcome o =
+        Process(folder_, {"/bin/sh", "-c", std::string("exec \"$0\" \"$@\" ") + how, testing::tool_path(), "run",
+                          model_, "--prompt", "Steps of rice", "--max-tokens", "6", "--ctx", "32", "--ignore-eos",
+                          "--enforce", "auto", "--budget", testing::budget_of(12), "--json", document})
+            .wait();
+    EXPECT_EQ(o.code, 0) << how;
+    EXPECT_EQ(nlohmann::json::parse(testing::slurp(document), nullptr, false)["output_ids"], ids_) << how;
+  }
+}
+
 /// Nothing is lost, so nothing is said.
 TEST_F(Hosts, NothingIsSaidWhereAllCanBeHad) {
   const Outcome o = run(model_, {});
+  if (o.json["io"] != "io_uring, direct") GTEST_SKIP() << "something is lost here";
   EXPECT_EQ(o.err.find("terrace: the model is read by"), o.err.npos) << o.err;
 }
 

@@ -80,6 +80,7 @@ TEST(BadMachineFiles, AreRefusedWithTheirMessages) {
       {machine_with("name = \"m\"", "name = \"m\" # \a"), "a control character stands in a comment"},
       {machine_with("name = \"m\"", "name = \"\\q\""), "a text has an unknown escape"},
       {machine_with("name = \"m\"", "name = \"\\uD800\""), "an escape is no character"},
+      {machine_with("name = \"m\"", "name = \"a\\u\x10\x10zz\""), "an escape needs hexadecimal digits"},
       {machine_with("name = \"m\"", "name = \"m"), "a text does not end on its line"},
       {machine_with("name = \"m\"", "name = " + std::string(100000, '[')),
        "m.toml:3: this is not the TOML of machine "
