@@ -47,7 +47,7 @@ TEST(Package, AProgramOutsideTheTreeFindsItAndStopsHalfWay) {
   const auto both = [&](int mib) {
     return Process(folder, {build + "/uses_terrace", model, other, machine, std::to_string(mib), "Once"}).wait();
   };
-  const Outcome o = both(64);
+  const Outcome o = both(512);
   ASSERT_EQ(o.code, 0) << o.out << o.err;
   std::istringstream lines(o.out);
   std::string first, second, total;
@@ -56,7 +56,7 @@ TEST(Package, AProgramOutsideTheTreeFindsItAndStopsHalfWay) {
   std::getline(lines, total);
   EXPECT_EQ(first, ids_by_tool(model) + "cancelled");  // half of the 16 tokens, and why
   EXPECT_EQ(second, ids_by_tool(other) + "cancelled");
-  EXPECT_LE(std::stoull(total), u64{64} << 20);  // of the process, both models in it
+  EXPECT_LE(std::stoull(total), u64{512} << 20);  // of the process, both models in it
 
   EXPECT_EQ(both(1).code, 3);
 }

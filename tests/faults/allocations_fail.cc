@@ -29,6 +29,12 @@ void give_back(void* p) {
   const auto align = static_cast<std::size_t>(a);
   return or_throw(may_have() ? std::aligned_alloc(align, (n + align - 1) / align * align) : nullptr);
 }
+[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  void* p = may_have() ? std::malloc(n ? n : 1) : nullptr;
+  if (p != nullptr) ++living;
+  return p;
+}
+[[gnu::noinline]] void operator delete(void* p, const std::nothrow_t&) noexcept { give_back(p); }
 [[gnu::noinline]] void operator delete(void* p) noexcept { give_back(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { give_back(p); }
 [[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { give_back(p); }
