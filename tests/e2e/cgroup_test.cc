@@ -157,6 +157,45 @@ TEST_F(Budgets, PeakStaysUnderTheBudgetWithoutALimit) {
   }
 }
 
+/// Nothing is tuned to one file: other shapes and contexts, from the smallest budget on, to the byte as it was told.
+TEST_F(Budgets, ThePredictedPeakIsWithinAMebibyte) {
+  // A copy that nobody else runs: pages of the program that another group has brought in are not counted in this one.
+  const std::string program = folder_ / "terrace", document = folder_ / "document.json";
+  std::filesystem::copy_file(testing::tool_path(), program);
+  constexpr i64 kShapes[][5] = {{2, 512, 1408, 8, 4}, {14, 128, 352, 4, 1}, {5, 320, 896, 5, 5}};
+  for (const auto& [layers, width, ffn, heads, kv_heads] : kShapes) {
+    testing::TinyLlama m;
+    m.layers = layers;
+    m.width = width;
+    m.ffn = ffn;
+    m.heads = heads;
+    m.kv_heads = kv_heads;
+    m.context = 2048;
+    m.types = {test::kQ4_0, test::kQ8_0};
+    write_tiny_llama(model_, m);
+    for (const char* context : {"64", "512", "2048"}) {
+      const Outcome plan = testing::tool(folder_, {"plan", model_, "--ctx", context});
+      ASSERT_EQ(plan.code, 0) << plan.err;
+      const u64 least = plan.json["smallest_budget_bytes"];
+      for (const u64 budget : {least, least + (u64{6} << 20)}) {
+        std::vector<std::string> words = command(budget, "none");
+        words[7] = context;
+        words.insert(words.begin(), program);
+        words.insert(words.end(), {"--json", document});
+        const auto group = MemoryCgroup::make(std::nullopt);
+        drop_pages(model_);
+        drop_pages(program);
+        Outcome o = testing::Process(folder_, words, [&] { group->join(); }).wait();
+        ASSERT_EQ(o.code, 0) << o.err;
+        o.json = nlohmann::json::parse(slurp(document));
+        const double gap = static_cast<double>(group->peak()) - o.json["predicted_peak_bytes"].get<double>();
+        EXPECT_LE(gap, 0) << layers << " layers, context " << context << ", budget " << budget;
+        EXPECT_GT(gap, -1.0 * (1 << 20)) << layers << " layers, context " << context << ", budget " << budget;
+      }
+    }
+  }
+}
+
 TEST_F(Budgets, NeverKilledWithTheLimitAtTheBudget) {
   nlohmann::json first;
   for (const u64 budget : budgets()) {
