@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "terrace/cli/huge_pages.h"
 #include "terrace/cli/term.h"
 #include "terrace/core/error.h"
 #include "terrace/machine/toml.h"
@@ -125,7 +124,6 @@ Machine probe_now(const Args& args, const std::string& path, double seconds, boo
     say("{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n", o.progress ? "\r\033[K" : "",
         what);
   };
-  const HugePagesAllowed allowed;  // what is measured is what arenas get
   Machine m = probe_host(o, cpu_kernels(o.isa));
   if (o.progress) say("\r\033[K");
   return m;

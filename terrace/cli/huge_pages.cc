@@ -19,13 +19,6 @@ void refuse_huge_pages() {
   if (setting_is("[always]")) ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
-HugePagesAllowed::HugePagesAllowed() : refused_(::prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) {
-  if (refused_) ::prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
-}
-HugePagesAllowed::~HugePagesAllowed() {
-  if (refused_) ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-}
-
 const char* huge_pages_lost() {
   return setting_is("[never]")
              ? "transparent huge pages are switched off here: the disk is read into small pages, which "

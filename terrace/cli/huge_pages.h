@@ -3,21 +3,9 @@
 
 namespace terrace::cli {
 
-/// Where the system gives huge pages to everybody ("always"), heap and stacks would take 2 MiB where they need some KiB,
-/// all of it counted against the budget: from here on this process gets none.
+/// Where the system gives huge pages to everybody ("always"), heap and stacks would take 2 MiB where they need some
+/// KiB, all of it counted against the budget: from here on this process gets none but for its arenas (run/memory.h).
 void refuse_huge_pages();
-
-/// While it lives they may be had again, by who asks for them (madvise): the arenas, which are mapped and filled then.
-class HugePagesAllowed {
- public:
-  HugePagesAllowed();
-  ~HugePagesAllowed();
-  HugePagesAllowed(const HugePagesAllowed&) = delete;
-  HugePagesAllowed& operator=(const HugePagesAllowed&) = delete;
-
- private:
-  bool refused_;
-};
 
 /// What the system's setting costs, as a line for the user; empty if nothing.
 const char* huge_pages_lost();

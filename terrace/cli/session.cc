@@ -191,10 +191,7 @@ void load_weights(TextModel& model, const Args& args) {
     if (cancelled()) aborted() = true;  // half a load is of no use
     if (all.count) bar.show(static_cast<double>(done.count) / static_cast<double>(all.count));
   };
-  {
-    const HugePagesAllowed allowed;
-    model.load(host);
-  }
+  model.load(host);
   bar.clear();
   say_what_is_lost(model);
 }

@@ -91,6 +91,9 @@ struct Interval {
   bool operator==(const Interval&) const = default;
 };
 
+/// Most steps of a body: checking their order takes steps^2 / 8 bytes.
+inline constexpr std::size_t kMaxBodySteps = 32768;
+
 /// Steps that run as one repetition. The computes of a repetition start after all computes of the one before have
 /// ended; moves that fill the ring may start earlier, as soon as their edges allow. Step order is the order of issue in
 /// each lane.

@@ -6,8 +6,6 @@
 namespace terrace::verifying {
 namespace {
 
-constexpr std::size_t kMaxSteps = 32768;  // the order of a body takes steps^2 / 8 bytes
-
 void check_scalars(Context& c) {
   const Plan& p = c.plan;
   if (p.workers < 1 || p.workers > 65535) c.report(Defect::malformed, "{} workers", p.workers);
@@ -157,9 +155,9 @@ bool check_structure(Context& c) {
   if (!c.findings.empty()) return false;
   for (u32 b = 0; b < c.plan.bodies.size(); ++b) {
     const Body& body = c.plan.bodies[b];
-    if (body.steps.size() > kMaxSteps) {
+    if (body.steps.size() > kMaxBodySteps) {
       c.report(Defect::malformed, "body '{}' has {} steps; at most {} can be checked", body.name, body.steps.size(),
-               kMaxSteps);
+               kMaxBodySteps);
       continue;
     }
     for (u32 s = 0; s < body.steps.size(); ++s)

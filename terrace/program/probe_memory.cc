@@ -7,6 +7,7 @@
 
 #include "terrace/core/error.h"
 #include "terrace/program/probe_parts.h"
+#include "terrace/run/memory.h"
 
 namespace terrace::probe {
 namespace {
@@ -90,6 +91,7 @@ HugeBuffer::HugeBuffer(u64 bytes, int fill) : size_(round_up(bytes, kHuge)) {
   if (begin > at) munmap(raw, begin - at);
   if (const u64 tail = at + kHuge - begin; tail > 0) munmap(reinterpret_cast<void*>(begin + size_), tail);
   data_ = reinterpret_cast<std::byte*>(begin);
+  const run::HugePagesAllowed here;
   madvise(data_, size_, MADV_HUGEPAGE);
   std::memset(data_, fill, size_);
 }

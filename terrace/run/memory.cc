@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include <cerrno>
 #include <cstring>
@@ -26,6 +27,13 @@ void populate(std::byte* data, u64 bytes) {
 
 }  // namespace
 
+HugePagesAllowed::HugePagesAllowed() : were_off_(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) {
+  if (were_off_) prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+}
+HugePagesAllowed::~HugePagesAllowed() {
+  if (were_off_) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 ArenaMemory::ArenaMemory(Bytes bytes) {
   if (bytes.count == 0) return;
   const u64 size = round_up(bytes.count, kPage);
@@ -39,6 +47,7 @@ ArenaMemory::ArenaMemory(Bytes bytes) {
   data_ = begin + head;
   mapped_ = size;
   const u64 whole = round_down(size, kHugePage);
+  const HugePagesAllowed here;
   // Advice only: without huge pages the engine is slower, not wrong.
   if (whole > 0) madvise(data_, whole, MADV_HUGEPAGE);
   if (whole < size) madvise(data_ + whole, size - whole, MADV_NOHUGEPAGE);

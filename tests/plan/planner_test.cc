@@ -5,6 +5,7 @@
 
 #include "support/planning.h"
 #include "terrace/core/error.h"
+#include "terrace/ops/ops.h"
 #include "terrace/plan/verify.h"
 
 namespace terrace {
@@ -103,6 +104,22 @@ TEST(Planner, memory_is_used_rather_than_left) {
     if (p.stream.empty()) continue;
     const u64 left = budget - p.total_bytes(c.machine.main_memory()).count;
     EXPECT_LE(left, budget / 50 + (16 << 10)) << "seed " << seed << " of " << budget;
+  }
+}
+
+TEST(Planner, more_nodes_than_a_plan_has_steps_are_refused_at_once) {
+  Case c(1);
+  GraphBuilder b;
+  ValueId x = b.input("x", {DType::f32, Layout::dense, {Dim(1), Dim(4)}});
+  for (std::size_t i = 0; i <= kMaxBodySteps; ++i) x = b.call(ops::silu, {x});
+  b.output(x);
+  c.graph = b.finish();
+  try {
+    c.plan_within(std::nullopt);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage);
+    EXPECT_EQ(e.message(), "the graph has 32769 nodes; a plan can have 32768 steps");
   }
 }
 

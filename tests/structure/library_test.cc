@@ -45,6 +45,15 @@ const std::vector<std::string> kPrints = {"printf", "fprintf", "puts", "fputs", 
 const std::vector<std::string> kEnds = {"abort", "exit", "_exit", "_Exit", "quick_exit", "terminate", "std::signal"};
 const std::vector<std::string> kReads = {"getenv", "secure_getenv", "setlocale"};
 
+const std::vector<std::string> kLocale = {"strtod", "strtof", "stod",    "stof",   "atof",     "sscanf",
+                                          "strtol", "stoi",   "strtoul", "stoull", "iswalpha", "isalpha"};
+
+/// By from_chars and fmt, which know no locale: a decimal comma must not change what a file says.
+TEST(Library, NumbersAreReadWithoutALocale) {
+  for (const bool tool : {false, true})
+    for (const std::string& line : lines_with(kLocale, tool)) ADD_FAILURE() << line;
+}
+
 TEST(Library, PrintsNothingEndsNothingAndReadsNoEnvironment) {
   for (const auto* words : {&kPrints, &kEnds, &kReads})
     for (const std::string& line : lines_with(*words, false)) ADD_FAILURE() << line;

@@ -10,6 +10,8 @@ namespace terrace::planner {
 
 void check_request(Draft& d) {
   const auto fail = [](const std::string& what) { throw Error(ErrorKind::usage, what, "plan request"); };
+  if (d.graph.nodes().size() > kMaxBodySteps)
+    fail(fmt::format("the graph has {} nodes; a plan can have {} steps", d.graph.nodes().size(), kMaxBodySteps));
   if (d.machine.units.empty()) fail("the machine has no unit");
   if (d.request.threads < 1 || d.request.threads > 1024) fail("threads must be in 1..1024");
   const auto bounds = d.graph.symbol_bounds();
