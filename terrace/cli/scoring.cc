@@ -21,8 +21,6 @@ i64 step_limit(TextModel& model) {
   return most;
 }
 
-std::string mib(Bytes b) { return fmt::format("{:.1f} MiB", static_cast<double>(b.count) / 0x1p20); }
-
 }  // namespace
 
 std::vector<i32> Windows::window(i64 chunk) const {
@@ -57,8 +55,8 @@ Windows windows_of(const Args& args, const TextOptions& options) {
   for (const Reserve& r : process_reserves(0, {})) need += r.bytes;
   if (options.budget && *options.budget < need)
     throw Error(ErrorKind::does_not_fit,
-                fmt::format("a budget of {} is too small to cut this text into tokens", mib(*options.budget)), "--text",
-                "a shorter text")
+                fmt::format("a budget of {} is too small to cut this text into tokens", human(*options.budget)),
+                "--text", "a shorter text")
         .with_smallest_budget(need);
   return read_windows(tokenizer, text, options.context, args.integer("chunks", 0, 1, 1 << 24));
 }

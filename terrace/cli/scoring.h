@@ -2,13 +2,11 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "terrace/cli/args.h"
-#include "terrace/core/error.h"
 #include "terrace/program/text_model.h"
 
 namespace terrace::cli {

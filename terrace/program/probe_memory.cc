@@ -1,5 +1,4 @@
 // Threads, memory and barriers of the probe.
-#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
@@ -7,12 +6,9 @@
 
 #include "terrace/core/error.h"
 #include "terrace/program/probe_parts.h"
-#include "terrace/run/memory.h"
 
 namespace terrace::probe {
 namespace {
-
-constexpr u64 kHuge = 2 << 20;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -81,22 +77,9 @@ double undisturbed(const std::vector<double>& v, double q) {
   return settled(v) ? std::min(quantile(v, q), kNoise * shortest) : shortest;
 }
 
-HugeBuffer::HugeBuffer(u64 bytes, int fill) : size_(round_up(bytes, kHuge)) {
-  // Room to cut an aligned piece out; the ends are given back.
-  void* raw = mmap(nullptr, size_ + kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (raw == MAP_FAILED)
-    throw Error(ErrorKind::failure, "no memory to measure with", {}, "free some memory or lift the limit");
-  const auto at = reinterpret_cast<std::uintptr_t>(raw);
-  const auto begin = round_up(at, kHuge);
-  if (begin > at) munmap(raw, begin - at);
-  if (const u64 tail = at + kHuge - begin; tail > 0) munmap(reinterpret_cast<void*>(begin + size_), tail);
-  data_ = reinterpret_cast<std::byte*>(begin);
-  const run::HugePagesAllowed here;
-  madvise(data_, size_, MADV_HUGEPAGE);
-  std::memset(data_, fill, size_);
+HugeBuffer::HugeBuffer(u64 bytes, int fill) : size_(round_up(bytes, run::kHugePage)), memory_(Bytes{size_}) {
+  std::memset(memory_.data(), fill, size_);
 }
-
-HugeBuffer::~HugeBuffer() { munmap(data_, size_); }
 
 Pinned::Pinned(Part part, int threads) {
   if (threads < 2 || ::sched_getaffinity(0, sizeof before_, &before_) != 0 || CPU_COUNT(&before_) < threads) return;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "terrace/program/probe.h"
+#include "terrace/run/memory.h"
 
 namespace terrace::probe {
 
@@ -29,15 +30,12 @@ class HugeBuffer {
  public:
   /// Throws Error(failure) when the system refuses.
   explicit HugeBuffer(u64 bytes, int fill = 0x3c);
-  ~HugeBuffer();
-  HugeBuffer(const HugeBuffer&) = delete;
-  HugeBuffer& operator=(const HugeBuffer&) = delete;
-  std::byte* data() const { return data_; }
+  std::byte* data() const { return memory_.data(); }
   u64 size() const { return size_; }
 
  private:
-  std::byte* data_ = nullptr;
-  u64 size_ = 0;
+  u64 size_;
+  run::ArenaMemory memory_;
 };
 
 /// Keeps the calling thread, and threads it starts, on some of the processors it may use. On a busy machine two threads

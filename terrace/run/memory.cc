@@ -25,14 +25,25 @@ void populate(std::byte* data, u64 bytes) {
   for (u64 i = 0; i < bytes; i += kPage) *const_cast<volatile std::byte*>(data + i) = std::byte{0};
 }
 
-}  // namespace
+/// While it lives, a process that has switched huge pages off (PR_SET_THP_DISABLE) gets them where it asks (madvise).
+/// Who counts every page does so where the system gives them to everybody: heap and stacks would grow by 2 MiB at a
+/// time.
+class HugePagesAllowed {
+ public:
+  HugePagesAllowed() : were_off_(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) {
+    if (were_off_) prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
+  }
+  ~HugePagesAllowed() {
+    if (were_off_) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  }
+  HugePagesAllowed(const HugePagesAllowed&) = delete;
+  HugePagesAllowed& operator=(const HugePagesAllowed&) = delete;
 
-HugePagesAllowed::HugePagesAllowed() : were_off_(prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) {
-  if (were_off_) prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
-}
-HugePagesAllowed::~HugePagesAllowed() {
-  if (were_off_) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
-}
+ private:
+  bool were_off_;
+};
+
+}  // namespace
 
 ArenaMemory::ArenaMemory(Bytes bytes) {
   if (bytes.count == 0) return;

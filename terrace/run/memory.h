@@ -9,20 +9,6 @@ namespace terrace::run {
 
 inline constexpr u64 kHugePage = u64{2} << 20;
 
-/// While it lives, a process that has switched huge pages off (PR_SET_THP_DISABLE) gets them where it asks (madvise).
-/// Who counts every page does so where the system gives them to everybody: heap and stacks would grow by 2 MiB at a
-/// time.
-class HugePagesAllowed {
- public:
-  HugePagesAllowed();
-  ~HugePagesAllowed();
-  HugePagesAllowed(const HugePagesAllowed&) = delete;
-  HugePagesAllowed& operator=(const HugePagesAllowed&) = delete;
-
- private:
-  bool were_off_;
-};
-
 /// Mapped, zeroed memory. Whole 2 MiB parts ask for huge pages (transparent ones: those are what a cgroup charges), the
 /// rest has ordinary ones, so that no byte more than the plan's is charged.
 class ArenaMemory {

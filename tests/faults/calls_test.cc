@@ -14,24 +14,6 @@ const std::set<int> kFailed = {1, 3, 4};
 
 class EveryCall : public ::testing::Test {
  protected:
-  std::vector<std::string> words(const std::string& enforce = "none") const {
-    // Streams through a ring: the smallest budget, where binaries have their usual size.
-    return {"run",
-            s_.model,
-            "--prompt",
-            "Once upon a time",
-            "--max-tokens",
-            "5",
-            "--ignore-eos",
-            "--budget",
-            testing::budget_of(8),
-            "--enforce",
-            enforce,
-            "--threads",
-            "2",
-            "--json",
-            s_.json_file()};
-  }
   /// One fault at every call of the class, as far as `spread` goes.
   void sweep(const std::vector<std::string>& words, Calls calls, Action action, int value, long few,
              const std::set<std::string>& files = {}) {
@@ -60,21 +42,21 @@ class EveryCall : public ::testing::Test {
   int broken_ = 0;
 };
 
-TEST_F(EveryCall, ReadsFail) { sweep(words(), Calls::read, Action::fail, EIO, 15); }
-TEST_F(EveryCall, ReadsAreInterrupted) { sweep(words(), Calls::read, Action::fail, EINTR, 7); }
-TEST_F(EveryCall, ReadsFallShort) { sweep(words(), Calls::read, Action::shorten, 0, 15); }
-TEST_F(EveryCall, WritesFindNoRoom) { sweep(words(), Calls::write, Action::fail, ENOSPC, 15); }
-TEST_F(EveryCall, WritesFallShort) { sweep(words(), Calls::write, Action::shorten, 0, 7); }
-TEST_F(EveryCall, FilesCannotBeOpened) { sweep(words(), Calls::open, Action::fail, EACCES, 15); }
-TEST_F(EveryCall, DescriptorsRunOut) { sweep(words(), Calls::open, Action::fail, EMFILE, 7); }
+TEST_F(EveryCall, ReadsFail) { sweep(s_.words(), Calls::read, Action::fail, EIO, 15); }
+TEST_F(EveryCall, ReadsAreInterrupted) { sweep(s_.words(), Calls::read, Action::fail, EINTR, 7); }
+TEST_F(EveryCall, ReadsFallShort) { sweep(s_.words(), Calls::read, Action::shorten, 0, 15); }
+TEST_F(EveryCall, WritesFindNoRoom) { sweep(s_.words(), Calls::write, Action::fail, ENOSPC, 15); }
+TEST_F(EveryCall, WritesFallShort) { sweep(s_.words(), Calls::write, Action::shorten, 0, 7); }
+TEST_F(EveryCall, FilesCannotBeOpened) { sweep(s_.words(), Calls::open, Action::fail, EACCES, 15); }
+TEST_F(EveryCall, DescriptorsRunOut) { sweep(s_.words(), Calls::open, Action::fail, EMFILE, 7); }
 TEST_F(EveryCall, MemoryRunsOut) {
   if (kSanitized) GTEST_SKIP() << "sanitizers end a program that gets no memory";
-  sweep(words(), Calls::memory, Action::fail, ENOMEM, 20);
+  sweep(s_.words(), Calls::memory, Action::fail, ENOMEM, 20);
 }
-TEST_F(EveryCall, IoUringFails) { sweep(words(), Calls::ring, Action::fail, ENOMEM, 7); }
-TEST_F(EveryCall, IoUringIsInterrupted) { sweep(words(), Calls::ring, Action::fail, EINTR, 7); }
-TEST_F(EveryCall, ProcessesAndThreadsAreRefused) { sweep(words(), Calls::process, Action::fail, EAGAIN, 10); }
-TEST_F(EveryCall, DiskAndSystemTakeTheirTime) { sweep(words(), Calls::any, Action::stall, 60, 10); }
+TEST_F(EveryCall, IoUringFails) { sweep(s_.words(), Calls::ring, Action::fail, ENOMEM, 7); }
+TEST_F(EveryCall, IoUringIsInterrupted) { sweep(s_.words(), Calls::ring, Action::fail, EINTR, 7); }
+TEST_F(EveryCall, ProcessesAndThreadsAreRefused) { sweep(s_.words(), Calls::process, Action::fail, EAGAIN, 10); }
+TEST_F(EveryCall, DiskAndSystemTakeTheirTime) { sweep(s_.words(), Calls::any, Action::stall, 60, 10); }
 
 }  // namespace
 }  // namespace terrace::faults

@@ -8,27 +8,10 @@ namespace {
 
 class LimitedRun : public ::testing::Test {
  protected:
-  std::vector<std::string> words() const {
-    return {"run",
-            s_.model,
-            "--prompt",
-            "Once upon a time",
-            "--max-tokens",
-            "24",
-            "--ignore-eos",
-            "--budget",
-            testing::budget_of(8),
-            "--enforce",
-            "auto",
-            "--threads",
-            "2",
-            "--json",
-            s_.json_file()};
-  }
   /// Counts the calls of a run that is left alone.
   void plain() {
     if (kSanitized) GTEST_SKIP() << "a sanitizer's own memory has no place in a budget: see the release build";
-    const Ended e = s_.run(words(), {Calls::any, 0, Action::fail, 0, false});
+    const Ended e = s_.run(s_.words(24, "auto"), {Calls::any, 0, Action::fail, 0, false});
     if (!e.refused.empty()) GTEST_SKIP() << "NO FAULTS ARE INJECTED HERE: " << e.refused;
     ASSERT_TRUE(clean(s_, e, {0}));
     if (!s_.document()["enforced"]) GTEST_SKIP() << "NO MEMORY CGROUP CAN BE MADE HERE: " << s_.messages();
@@ -63,7 +46,7 @@ TEST_F(LimitedRun, EndsWithAMessageWhenItsLimitIsLowered) {
           std::ofstream(g + (v1 ? "/memory.limit_in_bytes" : "/memory.max")) << used + slack;
         }
       };
-      const Ended e = s_.run(words(), {Calls::any, n, Action::act, 0, false, lower});
+      const Ended e = s_.run(s_.words(24, "auto"), {Calls::any, n, Action::act, 0, false, lower});
       if (e.code == 1) remove_unfinished();
       EXPECT_TRUE(clean(s_, e, {0, 1, 3})) << "call " << n << " of " << calls_;
       ++changed;
@@ -81,7 +64,7 @@ TEST_F(LimitedRun, DoesNotOutliveTheProcessThatWaitsForIt) {
   ASSERT_NO_FATAL_FAILURE(plain());
   if (IsSkipped()) return;
   for (const long n : spread(calls_, 10)) {
-    const Ended e = s_.run(words(), {Calls::any, n, Action::kill_one, SIGKILL, false});
+    const Ended e = s_.run(s_.words(24, "auto"), {Calls::any, n, Action::kill_one, SIGKILL, false});
     if (e.call.empty()) continue;
     EXPECT_EQ(e.code, 1000 + SIGKILL);
     EXPECT_EQ(e.outlived, 0) << "call " << n << " of " << calls_;

@@ -11,26 +11,6 @@ namespace {
 
 class WhileItRuns : public ::testing::Test {
  protected:
-  /// Longer than the rest: the file is read in every step.
-  std::vector<std::string> words(const std::string& io, const std::string& enforce = "none") const {
-    return {"run",
-            s_.model,
-            "--prompt",
-            "Once upon a time",
-            "--max-tokens",
-            "24",
-            "--ignore-eos",
-            "--budget",
-            testing::budget_of(8),
-            "--enforce",
-            enforce,
-            "--threads",
-            "2",
-            "--io",
-            io,
-            "--json",
-            s_.json_file()};
-  }
   void plain(const std::vector<std::string>& words, Calls calls) {
     const Ended e = s_.run(words, {calls, 0, Action::fail, 0, false});
     if (!e.refused.empty()) GTEST_SKIP() << "NO FAULTS ARE INJECTED HERE: " << e.refused;
@@ -42,15 +22,16 @@ class WhileItRuns : public ::testing::Test {
   /// The file changes at some read, and is put back afterwards: the tokens are those of one file or of the other.
   /// `same`: what was opened is still what it was.
   void change(const std::string& io, const std::function<void()>& how, bool same) {
-    ASSERT_NO_FATAL_FAILURE(plain(words(io), Calls::read));
+    ASSERT_NO_FATAL_FAILURE(plain(s_.words(24, "none", io), Calls::read));
     if (IsSkipped()) return;
     how();
-    const nlohmann::json others = s_.run(words(io), {}).code == 0 ? s_.document()["output_ids"] : nlohmann::json();
+    const nlohmann::json others =
+        s_.run(s_.words(24, "none", io), {}).code == 0 ? s_.document()["output_ids"] : nlohmann::json();
     EXPECT_NE(others, ids_);
     put_back();
     long errors = 0;
     for (const long n : spread(calls_, 10)) {
-      const Ended e = s_.run(words(io), {Calls::read, n, Action::act, 0, false, [&how](int) { how(); }});
+      const Ended e = s_.run(s_.words(24, "none", io), {Calls::read, n, Action::act, 0, false, [&how](int) { how(); }});
       const std::string said = s_.messages();
       EXPECT_TRUE(clean(s_, e, {0, 1, 4}, {"copy", "fresh"})) << "read " << n << " of " << calls_;
       if (e.code == 0) {
@@ -131,10 +112,10 @@ TEST_F(WhileItRuns, OutputThatIsLostIsAnError) {
 }
 
 TEST_F(WhileItRuns, NothingCanBeWrittenAnywhere) {
-  const Ended plain = s_.run(words("auto"), {Calls::write, 0, Action::fail, 0, false});
+  const Ended plain = s_.run(s_.words(24), {Calls::write, 0, Action::fail, 0, false});
   if (!plain.refused.empty()) GTEST_SKIP() << plain.refused;
   for (const int code : {ENOSPC, EPIPE, EIO}) {
-    const Ended e = s_.run(words("auto"), {Calls::write, 1, Action::fail, code, true});
+    const Ended e = s_.run(s_.words(24), {Calls::write, 1, Action::fail, code, true});
     EXPECT_EQ(e.code, 1) << e.call;  // and so is everything else
     EXPECT_FALSE(std::filesystem::exists(s_.json_file()));
   }

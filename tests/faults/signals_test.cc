@@ -8,23 +8,6 @@ namespace {
 
 class SignalsAtAnyMoment : public ::testing::Test {
  protected:
-  std::vector<std::string> run_words(const std::string& enforce) const {
-    return {"run",
-            s_.model,
-            "--prompt",
-            "Once upon a time",
-            "--max-tokens",
-            "5",
-            "--ignore-eos",
-            "--budget",
-            testing::budget_of(8),
-            "--enforce",
-            enforce,
-            "--threads",
-            "2",
-            "--json",
-            s_.json_file()};
-  }
   /// `words` is interrupted at calls that are spread over it. What had ended by then may end with 0.
   void sweep(const std::vector<std::string>& words, Action action, int signal, long few,
              const std::set<std::string>& files = {}) {
@@ -52,12 +35,12 @@ class SignalsAtAnyMoment : public ::testing::Test {
   int broken_ = 0;
 };
 
-TEST_F(SignalsAtAnyMoment, Terminate) { sweep(run_words("none"), Action::kill_one, SIGTERM, 15); }
-TEST_F(SignalsAtAnyMoment, Interrupt) { sweep(run_words("none"), Action::kill_one, SIGINT, 10); }
+TEST_F(SignalsAtAnyMoment, Terminate) { sweep(s_.words(), Action::kill_one, SIGTERM, 15); }
+TEST_F(SignalsAtAnyMoment, Interrupt) { sweep(s_.words(), Action::kill_one, SIGINT, 10); }
 TEST_F(SignalsAtAnyMoment, TerminateTheOneThatWaitsForALimitedRun) {
-  sweep(run_words("auto"), Action::kill_one, SIGTERM, 20);
+  sweep(s_.words(5, "auto"), Action::kill_one, SIGTERM, 20);
 }
-TEST_F(SignalsAtAnyMoment, CtrlCOnALimitedRun) { sweep(run_words("auto"), Action::interrupt, SIGINT, 20); }
+TEST_F(SignalsAtAnyMoment, CtrlCOnALimitedRun) { sweep(s_.words(5, "auto"), Action::interrupt, SIGINT, 20); }
 TEST_F(SignalsAtAnyMoment, Plan) {
   sweep({"plan", s_.model, "--budget", testing::budget_of(16), "--out", s_.folder() / "cwd/plan", "--json",
          s_.json_file()},

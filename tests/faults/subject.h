@@ -61,6 +61,28 @@ class Subject {
     return m;
   }
 
+  /// A generation that streams through a ring: the smallest budget, where binaries have their usual size. The file is
+  /// read in every step.
+  std::vector<std::string> words(int tokens = 5, const std::string& enforce = "none",
+                                 const std::string& io = "auto") const {
+    return {"run",
+            model,
+            "--prompt",
+            "Once upon a time",
+            "--max-tokens",
+            std::to_string(tokens),
+            "--ignore-eos",
+            "--budget",
+            testing::budget_of(8),
+            "--enforce",
+            enforce,
+            "--io",
+            io,
+            "--threads",
+            "2",
+            "--json",
+            json_file()};
+  }
   /// `argv` after the program's name. Leaves what the last run wrote only if `keep`.
   Ended run(const std::vector<std::string>& argv, const Fault& fault, bool keep = false) {
     if (!keep) std::filesystem::remove(json_file());
