@@ -1,6 +1,7 @@
 #include "terrace/machine/toml_scan.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 
 #include "terrace/core/utf8.h"
@@ -94,10 +95,10 @@ void Scanner::skip_escape() {
   if (std::string_view("btnfr\"\\").find(c) != std::string_view::npos) return;
   const std::size_t digits = c == 'u' ? 4 : c == 'U' ? 8 : 0;
   if (digits == 0) fail("a text has an unknown escape: write \\\\ for a backslash");
-  constexpr std::string_view kDigits = "0123456789abcdefABCDEF";
+  constexpr std::string_view kHex = "0123456789abcdefABCDEF";
   u64 value = 0;
   for (std::size_t i = 0; i < digits; ++i) {
-    const std::size_t at = rest_.empty() ? std::string_view::npos : kDigits.find(rest_[0]);
+    const std::size_t at = rest_.empty() ? std::string_view::npos : kHex.find(rest_[0]);
     if (at == std::string_view::npos) fail("an escape needs hexadecimal digits");
     value = value << 4 | (at < 16 ? at : at - 6);
     rest_.remove_prefix(1);
