@@ -23,6 +23,15 @@ struct AlignedDelete {
   void operator()(std::byte* p) const { ::operator delete[](p, std::align_val_t{kGranule}); }
 };
 
+/// Which file it is, and when it was written last.
+struct FileStamp {
+  u64 device = 0, inode = 0;
+  i64 seconds = 0, nanoseconds = 0;
+  bool operator==(const FileStamp&) const = default;
+};
+
+FileStamp stamp_of(const struct stat& s) { return {s.st_dev, s.st_ino, s.st_mtim.tv_sec, s.st_mtim.tv_nsec}; }
+
 class Descriptor {
  public:
   explicit Descriptor(int fd = -1) : fd_(fd) {}
@@ -53,6 +62,7 @@ struct WindowedFile::Impl {
   std::string path;
   u64 size = 0, capacity = 0;
   u64 begin = 0, end = 0;  // the file's bytes that the window holds
+  FileStamp stamp;
   bool direct = false;
   Descriptor fd;
   std::unique_ptr<std::byte[], AlignedDelete> window;
@@ -77,6 +87,7 @@ void WindowedFile::Impl::look_at() {
   if (::fstat(fd.get(), &s) != 0) throw Error(ErrorKind::bad_file, std::strerror(errno), path);
   if (!S_ISREG(s.st_mode)) throw Error(ErrorKind::bad_file, "is not a regular file", path, "give the path of a file");
   size = static_cast<u64>(s.st_size);
+  stamp = stamp_of(s);
 }
 
 void WindowedFile::Impl::open_buffered() {
@@ -133,6 +144,13 @@ WindowedFile& WindowedFile::operator=(WindowedFile&&) noexcept = default;
 const std::string& WindowedFile::path() const { return impl_->path; }
 u64 WindowedFile::size() const { return impl_->size; }
 bool WindowedFile::direct() const { return impl_->direct; }
+
+void WindowedFile::check_unchanged() const {
+  struct stat s {};
+  if (::stat(impl_->path.c_str(), &s) != 0 || stamp_of(s) != impl_->stamp)
+    throw Error(ErrorKind::failure, "file changed while in use: it was written or replaced", impl_->path,
+                "start again");
+}
 
 void WindowedFile::read(u64 offset, std::span<std::byte> out) {
   Impl& f = *impl_;

@@ -26,6 +26,8 @@ class WindowedFile {
   void read(u64 offset, std::span<std::byte> out);
   /// True if reads bypass the page cache.
   bool direct() const;
+  /// Throws Error(failure) if the path now names another file, or one that was written since it was opened.
+  void check_unchanged() const;
 
  private:
   struct Impl;

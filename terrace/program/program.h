@@ -23,6 +23,8 @@ class Program {
   /// Sets up memory and threads, and brings pinned weights in. Call once before run().
   const Trace& load(const HostOptions& options);
   bool loaded() const { return host_ != nullptr; }
+  /// Gives the host's memory back; run() needs another load().
+  void unload() { host_.reset(); }
   /// One repetition of the body whose intervals hold the symbols. Error(usage) if there is none.
   const Trace& run(const Bindings& bindings);
   TensorView output(ValueId v) const { return host_->output(v); }

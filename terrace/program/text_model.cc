@@ -213,6 +213,12 @@ void TextModel::load(const HostOptions& options) {
   ::malloc_trim(0);  // planning is over: what it held goes back before the arena is filled
 #endif
   impl_->program->load(options);
+  try {
+    impl_->model.file.file().check_unchanged();  // the engine opened it anew, and watches it from then on
+  } catch (const Error&) {
+    impl_->program->unload();
+    throw;
+  }
   impl_->load_seconds = now() - start;
 }
 

@@ -78,7 +78,8 @@ class TextModel {
   /// What a prompt and an answer of at most these tokens will take is predicted first, and kept for generate() until
   /// the next call. Call it before load(): predicting needs memory of its own.
   void predict(i64 prompt_tokens, i64 max_tokens);
-  /// Brings weights in; seconds are in load_seconds().
+  /// Brings weights in; seconds are in load_seconds(). Error(failure), with nothing loaded, if the file was written or
+  /// replaced since its header was read.
   void load(const HostOptions& options);
   double load_seconds() const;
 

@@ -142,6 +142,31 @@ TEST_F(Library, AllocationsFailWhileTokensAreMade) {
       });
 }
 
+TEST_F(Library, AModelWrittenOrReplacedBetweenHeaderAndWeightsIsNotLoaded) {
+  const std::string other = folder_ / "other";
+  std::filesystem::copy_file(path_, other);
+  const auto refused = [this](TextModel& m) {
+    try {
+      m.load({});
+      ADD_FAILURE() << "loaded";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::failure);
+      EXPECT_NE(e.message().find("changed while in use"), std::string::npos) << e.what();
+      EXPECT_EQ(e.where(), path_);
+    }
+    EXPECT_THROW(ids(m), Error);  // nothing of the two files is mixed
+  };
+  auto m = opened();
+  ::usleep(20000);  // a file system's clock may tick every 10 ms
+  std::filesystem::copy_file(other, path_, std::filesystem::copy_options::overwrite_existing);
+  refused(*m);
+  EXPECT_EQ(ids(*loaded()), expected_);
+  m = opened();
+  std::filesystem::rename(other, path_);
+  refused(*m);
+  EXPECT_EQ(ids(*loaded()), expected_);
+}
+
 /// The n-th completion of a read is changed: `fault` (see HostOptions::fault).
 class Reads : public Library, public ::testing::WithParamInterface<std::tuple<IoMode, bool>> {
  protected:
