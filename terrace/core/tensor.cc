@@ -4,7 +4,7 @@
 
 namespace terrace {
 namespace {
-constexpr std::string_view kDTypes[] = {"f32", "f16", "i32"};
+constexpr std::string_view kDTypes[] = {"f32", "f16", "i32", "f64", "bf16"};
 constexpr std::string_view kLayouts[] = {"dense", "q8_0", "q4_0", "q4_1", "q8a"};
 
 template <class E, std::size_t N>

@@ -13,7 +13,7 @@
 namespace terrace {
 
 /// What an element stands for. A quantized weight has dtype f32 (the number it stands for) and a block layout.
-enum class DType : std::uint8_t { f32, f16, i32 };
+enum class DType : std::uint8_t { f32, f16, i32, f64, bf16 };
 
 /// How the elements of a row lie in memory. Rows are always contiguous; blocks run along the last axis.
 /// Byte layouts of q8_0, q4_0 and q4_1 are GGUF's (ggml-common.h): 32 elements a block, IEEE half scales.
@@ -36,12 +36,24 @@ std::string_view name_of(Layout l);
 bool parse(std::string_view text, DType& out);
 bool parse(std::string_view text, Layout& out);
 
+/// Bytes of an element in the dense layout.
+constexpr u64 dense_bytes(DType t) {
+  switch (t) {
+    case DType::f32:
+    case DType::i32: return 4;
+    case DType::f16:
+    case DType::bf16: return 2;
+    case DType::f64: return 8;
+  }
+  return 0;
+}
+
 /// Bytes of one row of `columns` elements. Block layouts need a multiple of kBlock columns (checked when specs are
 /// made).
 constexpr u64 row_bytes(DType t, Layout l, i64 columns) {
   const auto n = static_cast<u64>(columns);
   switch (l) {
-    case Layout::dense: return n * (t == DType::f16 ? 2 : 4);
+    case Layout::dense: return n * dense_bytes(t);
     case Layout::q8_0: return n / 32 * 34;
     case Layout::q4_0: return n / 32 * 18;
     case Layout::q4_1: return n / 32 * 20;

@@ -116,6 +116,11 @@ void check_spec(const TensorSpec& s, const std::string& name, std::size_t symbol
 }
 }  // namespace
 
+GraphBuilder::GraphBuilder(Graph graph) : graph_(std::move(graph)), replaced_by_(graph_.values_.size(), kNone) {
+  for (ValueId v = 0; v < graph_.values_.size(); ++v)
+    if (graph_.values_[v].alias_of != kNone) replaced_by_[graph_.values_[v].alias_of] = v;
+}
+
 SymbolId GraphBuilder::symbol(std::string name, i64 max) {
   if (max < 1) throw Error(ErrorKind::usage, "a symbol needs an upper bound of at least 1", name);
   graph_.symbols_.push_back({std::move(name), max});
@@ -125,6 +130,7 @@ SymbolId GraphBuilder::symbol(std::string name, i64 max) {
 ValueId GraphBuilder::add(Value v) {
   check_spec(v.spec, v.name, graph_.symbols_.size());
   graph_.values_.push_back(std::move(v));
+  replaced_by_.push_back(kNone);
   return static_cast<ValueId>(graph_.values_.size() - 1);
 }
 
@@ -160,19 +166,22 @@ std::vector<ValueId> GraphBuilder::apply(const OpDef& op, std::vector<ValueId> i
   try {
     out = op.infer(specs, attrs);
   } catch (const Error& e) { throw Error(e.kind(), e.message(), where, e.hint()); }
-  ValueId taken = kNone;
-  if (op.in_place_input >= 0) {
-    taken = inputs[static_cast<std::size_t>(op.in_place_input)];
-    if (graph_.values_[graph_.root_of(taken)].kind != ValueKind::state)
+  for (std::size_t i = 0; i < static_cast<std::size_t>(op.in_place); ++i) {
+    if (graph_.values_[graph_.root_of(inputs[i])].kind != ValueKind::state)
       throw Error(ErrorKind::usage, "works in place, so it takes a state", where);
-    for (const Value& v : graph_.values_)
-      if (v.alias_of == taken) throw Error(ErrorKind::usage, "the state has a newer version already: " + v.name, where);
+    if (replaced_by_[inputs[i]] != kNone)
+      throw Error(ErrorKind::usage,
+                  "the state has a newer version already: " + graph_.values_[replaced_by_[inputs[i]]].name, where);
+    if (std::count(inputs.begin(), inputs.begin() + op.in_place, inputs[i]) > 1)
+      throw Error(ErrorKind::usage, "changes one state twice", where);
   }
   const auto node = static_cast<NodeId>(graph_.nodes_.size());
   std::vector<ValueId> ids;
   for (std::size_t i = 0; i < out.size(); ++i) {
     std::string n = name.empty() ? fmt::format("{}.{}", op.name, node) : i == 0 ? name : fmt::format("{}.{}", name, i);
-    ids.push_back(add({std::move(n), ValueKind::computed, out[i], node, i == 0 ? taken : kNone}));
+    const ValueId taken = i < static_cast<std::size_t>(op.in_place) ? inputs[i] : kNone;
+    ids.push_back(add({std::move(n), ValueKind::computed, out[i], node, taken}));
+    if (taken != kNone) replaced_by_[taken] = ids.back();
   }
   graph_.nodes_.push_back({&op, std::move(inputs), ids, attrs});
   return ids;
@@ -190,9 +199,7 @@ void GraphBuilder::output(ValueId v) {
 Graph GraphBuilder::finish() {
   // A version of a state that a later in-place node overwrites must not be read after it, nor leave the graph.
   const std::vector<Value>& values = graph_.values_;
-  std::vector<ValueId> replaced(values.size(), kNone);
-  for (ValueId w = 0; w < values.size(); ++w)
-    if (values[w].alias_of != kNone) replaced[values[w].alias_of] = w;
+  const std::vector<ValueId>& replaced = replaced_by_;
   for (NodeId n = 0; n < graph_.nodes_.size(); ++n)
     for (ValueId v : graph_.nodes_[n].inputs)
       if (replaced[v] != kNone && values[replaced[v]].producer < n)

@@ -77,6 +77,9 @@ class Graph {
 /// Records calls. All checks happen here, so that a Graph is always well formed.
 class GraphBuilder {
  public:
+  GraphBuilder() = default;
+  /// Goes on where a graph ended: passes that only add nodes (gradients, optimizers) do.
+  explicit GraphBuilder(Graph graph);
   SymbolId symbol(std::string name, i64 max);
   ValueId input(std::string name, TensorSpec spec);
   ValueId weight(std::string name, TensorSpec spec);
@@ -88,11 +91,14 @@ class GraphBuilder {
   ValueId call(const OpDef& op, std::vector<ValueId> inputs, Attrs attrs = {}, std::string name = {});
   void output(ValueId v);
   const TensorSpec& spec(ValueId v) const { return graph_.values_[v].spec; }
+  /// What has been recorded so far.
+  const Graph& graph() const { return graph_; }
   Graph finish();
 
  private:
   ValueId add(Value v);
   Graph graph_;
+  std::vector<ValueId> replaced_by_;  ///< by value: the next version of a state
 };
 
 /// The graph as text, one line a value or node.

@@ -9,6 +9,7 @@ std::string_view name_of(OpClass c) {
     case OpClass::normalisation: return "normalisation";
     case OpClass::elementwise: return "elementwise";
     case OpClass::data_movement: return "data_movement";
+    case OpClass::optimizer: return "optimizer";
   }
   return "?";
 }

@@ -12,7 +12,7 @@
 
 namespace terrace {
 
-inline constexpr int kMaxOperands = 6;  ///< inputs plus outputs of one node
+inline constexpr int kMaxOperands = 10;  ///< inputs plus outputs of one node
 inline constexpr int kMaxAxes = 4;
 
 /// Constants of a node. What each slot means stands in the op's file.
@@ -24,7 +24,7 @@ struct Attrs {
 };
 
 /// Classes in which reports sum up time and bytes.
-enum class OpClass : std::uint8_t { contraction, attention, normalisation, elementwise, data_movement };
+enum class OpClass : std::uint8_t { contraction, attention, normalisation, elementwise, data_movement, optimizer };
 std::string_view name_of(OpClass c);
 
 /// An axis of the iteration space of an op. Along a parallel axis work may be cut anywhere (at multiples of `block`)
@@ -34,7 +34,12 @@ struct Axis {
   enum Kind : std::uint8_t { none, parallel, reduce } kind = none;
   i64 block = 1;
   /// The tensor axis it runs along, for each operand (inputs, then outputs); -1: the operand does not have it.
-  std::array<std::int8_t, kMaxOperands> of{-1, -1, -1, -1, -1, -1};
+  std::array<std::int8_t, kMaxOperands> of = no_operand();
+  static constexpr std::array<std::int8_t, kMaxOperands> no_operand() {
+    std::array<std::int8_t, kMaxOperands> all{};
+    for (std::int8_t& x : all) x = -1;
+    return all;
+  }
 };
 
 /// Arithmetic and traffic of one application: bytes each operand must give or take at least once.
@@ -62,6 +67,8 @@ struct OpInstance {
   std::span<const i64> symbols;  ///< actual values
 };
 
+class GradContext;  // ops/gradient.h
+
 struct OpDef {
   std::string_view name;
   OpClass op_class;
@@ -73,10 +80,12 @@ struct OpDef {
   /// Bytes of scratch that `workers` workers need together (a multiple of 64 each), at these sizes.
   Bytes (*scratch)(const OpInstance& op, int workers);
   std::array<Axis, kMaxAxes> axes{};
-  /// Index of the input whose bytes the first output takes over (state update in place); -1: none.
-  int in_place_input = -1;
+  /// Outputs 0 .. in_place-1 take over the bytes of the inputs of the same index, which are states.
+  int in_place = 0;
   /// True if the op only picks rows of input 0 by the i32 ids of input 1: a planner may turn it into a Move.
   bool row_gather = false;
+  /// Emits the nodes that carry gradients from the outputs to the inputs; null where there is no gradient.
+  void (*grad)(GradContext& c) = nullptr;
 };
 
 /// Bytes of a packed view.

@@ -1,4 +1,4 @@
-// IEEE half precision by hand, exact on every processor.
+// IEEE half precision and bfloat16 by hand, exact on every processor.
 // `static inline`: files built for other instruction sets include this, and must keep their copies to themselves.
 #pragma once
 
@@ -49,6 +49,26 @@ static inline float load_half(const void* p) {
   std::uint16_t h;
   std::memcpy(&h, p, 2);
   return half_to_float(h);
+}
+
+/// bfloat16 is a float without its last 16 bits.
+static inline float bf16_to_float(std::uint16_t h) {
+  const u32 bits = u32{h} << 16;
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+/// The nearest bfloat16, ties to even; a NaN becomes a quiet one.
+static inline std::uint16_t float_to_bf16(float f) {
+  u32 bits;
+  std::memcpy(&bits, &f, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>(bits >> 16 | 0x40u);
+  return static_cast<std::uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+static inline float load_bf16(const void* p) {
+  std::uint16_t h;
+  std::memcpy(&h, p, 2);
+  return bf16_to_float(h);
 }
 
 }  // namespace terrace

@@ -29,13 +29,29 @@ static inline float* floats_at(const TensorView& v, i64 i) { return reinterpret_
 static inline i64 bytes_of_row(const TensorView& v) {
   const i64 k = columns_of(v);
   switch (v.layout) {
-    case Layout::dense: return k * (v.dtype == DType::f16 ? 2 : 4);
+    case Layout::dense:
+      return k * (v.dtype == DType::f64 ? 8 : v.dtype == DType::f16 || v.dtype == DType::bf16 ? 2 : 4);
     case Layout::q8_0: return k / 32 * 34;
     case Layout::q4_0: return k / 32 * 18;
     case Layout::q4_1: return k / 32 * 20;
     case Layout::q8a: return k + k / 4;
   }
   return 0;
+}
+
+/// Whether the elements of a dense view lie one after the other, rows included.
+static inline bool is_packed(const TensorView& v) {
+  i64 bytes = bytes_of_row(v);
+  for (int a = v.rank - 2; a >= 0; --a) {
+    if (v.dim[a] != 1 && v.stride[a] != bytes) return false;
+    bytes *= v.dim[a];
+  }
+  return true;
+}
+/// Where element `i`, counted row by row, of a dense view with 4-byte elements lies.
+static inline std::byte* entry_at(const TensorView& v, i64 i) {
+  const i64 k = columns_of(v);
+  return row_at(v, i / k) + i % k * 4;
 }
 
 struct Range {

@@ -12,10 +12,10 @@ i64 position(const OpInstance& op, const Attrs& a) {
 }
 
 std::vector<TensorSpec> infer_rope_angles(std::span<const TensorSpec> in, const Attrs& a) {
-  require(in[0].shape.rank == 2, "needs a matrix for its row count");
+  require(in[0].shape.rank >= 2, "needs rows to count");
   require(a.ints[0] > 0 && a.ints[0] % 2 == 0, "ints[0] (rotated elements) must be even");
   require(a.floats[0] > 0, "floats[0] (base) must be positive");
-  return {dense({in[0].shape[0], Dim(a.ints[0])})};
+  return {dense({in[0].shape[in[0].shape.rank - 2], Dim(a.ints[0])}, wide(in[0].dtype))};
 }
 Cost cost_rope_angles(const OpInstance& op) {
   Cost c = streaming_cost(op, 30);  // a sine or cosine in double: about 30 operations
@@ -24,14 +24,19 @@ Cost cost_rope_angles(const OpInstance& op) {
 }
 
 std::vector<TensorSpec> infer_rope(std::span<const TensorSpec> in, const Attrs& a) {
-  require(is_dense(in[0]) && is_dense(in[1]) && in[0].shape.rank == 2 && in[1].shape.rank == 2,
-          "needs dense f32 matrices");
-  require(in[0].shape[0] == in[1].shape[0], "needs one row of angles a row");
-  const Dim width = in[0].shape[1], d = in[1].shape[1];
+  require(is_real(in[0]) && is_dense(in[1], wide(in[0].dtype)) && in[0].shape.rank >= 2 && in[1].shape.rank == 2,
+          "needs dense numbers and a matrix of angles");
+  require(in[0].shape[in[0].shape.rank - 2] == in[1].shape[0], "needs one row of angles a position");
+  const Dim width = in[0].shape.last(), d = in[1].shape[1];
   require(!width.is_symbol() && !d.is_symbol(), "needs constant widths");
   require(a.ints[0] > 0 && width.value % a.ints[0] == 0, "ints[0] (head size) must divide the width");
   require(d.value <= a.ints[0] && d.value % 2 == 0, "rotates at most a whole head, in pairs");
   return {in[0]};
+}
+void grad_rope(GradContext& c) {
+  Attrs a = c.attrs();
+  a.ints[1] = 1 - a.ints[1];
+  if (c.wants(0)) c.give(0, c.call(rope, {c.of_out(), c.in(1)}, a));
 }
 Cost cost_rope(const OpInstance& op) { return streaming_cost(op, 3); }
 
@@ -90,9 +95,10 @@ Bytes scratch_attention(const OpInstance& op, int workers) {
 
 const OpDef rope_angles{"rope_angles", OpClass::elementwise, 1, 1, infer_rope_angles, cost_rope_angles, no_scratch, {}};
 const OpDef rope{
-    "rope", OpClass::elementwise, 2, 1, infer_rope, cost_rope, no_scratch, {parallel_axis("n", {0, 0, 0, -1, -1, -1})}};
+    "rope",   OpClass::elementwise, 2, 1, infer_rope, cost_rope, no_scratch, {parallel_axis("n", {0, 0, 0})}, 0, false,
+    grad_rope};
 const OpDef append_rows{
-    "append_rows", OpClass::data_movement, 2, 1, infer_append_rows, cost_append_rows, no_scratch, {}, 0};
+    "append_rows", OpClass::data_movement, 2, 1, infer_append_rows, cost_append_rows, no_scratch, {}, 1};
 const OpDef attention{"attention", OpClass::attention, 3, 1, infer_attention, cost_attention, scratch_attention, {}};
 
 }  // namespace terrace::ops

@@ -10,8 +10,8 @@ namespace terrace::ops {
 
 // Shapes: n rows of activations, k inputs, r outputs, C cache rows. x is f32 unless said.
 
-/// take_rows(table [R, k] any layout, ids i32 [n]) -> [n, k] in the table's format: rows by id. Ids outside [0, R) are
-/// an error of the caller, checked when inputs are bound.
+/// take_rows(table [R, k] any layout, ids i32 [..]) -> [.., k] in the table's format: rows by id. Ids outside [0, R)
+/// are an error of the caller, checked when inputs are bound.
 extern const OpDef take_rows;
 /// dequantize(x [n, k] any layout, or f16) -> f32 [n, k].
 extern const OpDef dequantize;
@@ -35,8 +35,9 @@ extern const OpDef softmax;
 /// j = 0..d/2-1, interleaved. ints[0] = d; floats[0] = base; symbols[0] = pos. (Su et al. 2021, arXiv 2104.09864.)
 /// `like` gives only its row count; its bytes are not read.
 extern const OpDef rope_angles;
-/// rope(x [n, h*D], angles [n, d]) -> [n, h*D]: in every head of D, pairs (2j, 2j+1), j < d/2, are rotated; the rest is
-/// copied. ints[0] = D. This is the interleaved order that GGUF's llama rows are permuted for.
+/// rope(x [.., n, h*D], angles [n, d]) -> [.., n, h*D]: in every head of D, pairs (2j, 2j+1), j < d/2, are rotated by
+/// the angles of its position (backwards with ints[1] = 1); the rest is copied. ints[0] = D. This is the interleaved
+/// order that GGUF's llama rows are permuted for.
 extern const OpDef rope;
 /// append_rows(cache [C, k] f16 or q8_0 or f32, x f32 [n, k]) -> the cache with rows pos .. pos+n-1 replaced.
 /// In place. symbols[0] = pos; pos + n <= C.
@@ -46,6 +47,107 @@ extern const OpDef append_rows;
 extern const OpDef attention;
 /// last_rows(x [n, k]) -> [1, k]: the last row.
 extern const OpDef last_rows;
+
+// For training. Shapes: ".." stands for leading axes whose product is a count of rows. "real" is f32, f64 or bf16;
+// f64 has reference kernels only, for tests. Whatever has no gradient says so. Sums over rows add in a fixed order.
+
+/// fill(like) -> floats[0] everywhere, in the shape of `like`, whose bytes are not read. No gradient.
+extern const OpDef fill;
+/// matmul(a, b) -> f32 or f64: op(a) op(b), where op transposes the last two axes if ints[0] (of a), ints[1] (of b).
+/// ints[2] = 0: a and b have the same rank 2..4 and leading axes, each pair is multiplied by itself.
+/// ints[2] = 1: each is flattened to a matrix of its rows before; the result is [.., n] with a's leading axes, or
+/// with a transposed, where rows are summed over, [m, n].
+extern const OpDef matmul;
+/// sub(a, b), div(a, b): same shapes. scale(x) = floats[0] x.
+extern const OpDef sub;
+extern const OpDef div;
+extern const OpDef scale;
+/// spread(like, s real [1]) -> floats[0] s everywhere, in the shape of `like`, whose bytes are not read.
+extern const OpDef spread;
+/// relu(x); gelu(x) = x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) (Hendrycks & Gimpel 2016, arXiv 1606.08415).
+extern const OpDef relu;
+extern const OpDef gelu;
+/// X_grad(x, dy) -> dx = dy X'(x). No gradient of their own.
+extern const OpDef relu_grad;
+extern const OpDef gelu_grad;
+extern const OpDef silu_grad;
+/// softmax_grad(y, dy) -> y (dy - sum(y dy)), by rows, y being the softmax. No gradient.
+extern const OpDef softmax_grad;
+/// add_row(x [.., k], b [k]): b is added to every row. sum_rows(x [.., k]) -> [k].
+extern const OpDef add_row;
+extern const OpDef sum_rows;
+/// mean(x) -> [1]: of all elements.
+extern const OpDef mean;
+/// layer_norm(x [.., k], weight [k], bias [k]): (x - mean) / sqrt(var + eps) weight + bias, by rows, var over k.
+/// floats[0] = eps. (Ba et al. 2016, arXiv 1607.06450.)
+extern const OpDef layer_norm;
+/// norm_stats(x [.., k]) -> [.., 2]: mean and 1 / sqrt(var + eps) of each row; with ints[0] = 0 the mean is taken as 0
+/// (RMS norm). floats[0] = eps. No gradient.
+extern const OpDef norm_stats;
+/// norm_grad(x, weight [k], stats, dy) -> dx and norm_grad_weight(x, stats, dy) -> [k] of either norm; ints[0] as in
+/// norm_stats. No gradient.
+extern const OpDef norm_grad;
+extern const OpDef norm_grad_weight;
+/// scatter_rows(like [R, k], ids i32 [..], x [.., k]) -> [R, k]: row r is the sum of the rows of x whose id is r.
+/// No gradient.
+extern const OpDef scatter_rows;
+/// cross_entropy(logits [.., V], targets i32 [..]) -> loss [..] = lse - logits[target], lse [..] = log(sum(exp)).
+/// Differentiable in the logits through the loss.
+extern const OpDef cross_entropy;
+/// cross_entropy_grad(logits, targets, lse, dloss [..]) -> (exp(logits - lse) - onehot(target)) dloss. No gradient.
+extern const OpDef cross_entropy_grad;
+/// flash_attention(q [B, N, h D], k [B, M, g D], v [B, M, g D]) -> o [B, N, h D], lse f32 [B, h, N]: softmax(scale q
+/// k^T) v by head; head j uses group j / (h/g). ints = {h, g, causal}; causal: query i sees keys 0 .. i + M - N. Rows
+/// that see nothing give o = 0, lse = -inf. floats[0] = scale. Differentiable through o. (Dao 2023, arXiv 2307.08691.)
+extern const OpDef flash_attention;
+/// flash_attention_grad(q, k, v, o, lse, do) -> dq, dk, dv. No gradient.
+extern const OpDef flash_attention_grad;
+/// slice(x): rows ints[1] .. ints[1] + ints[2] - 1 along axis ints[0]. pad(x): zeros around x along axis ints[0], so
+/// that it begins at ints[1] of an extent of ints[2].
+extern const OpDef slice;
+extern const OpDef pad;
+/// concat(a, b) along axis ints[0]; other extents agree.
+extern const OpDef concat;
+/// transpose(x): axis i of the result is axis (ints[0] >> 4 i & 15) of x.
+extern const OpDef transpose;
+/// patches(x [B, H, W, C]) -> [B, P, s s C]: windows of s x s, row-major, stride t, with z zeros around.
+/// ints = {s, t, z}. A product with it is a 2-D convolution. fold is its transpose: [B, P, s s C] -> [B, H, W, C],
+/// ints = {s, t, z, H << 32 | W}.
+extern const OpDef patches;
+extern const OpDef fold;
+/// mean_pool(x [B, H, W, C]) and max_pool: over windows of ints[0] x ints[0], stride ints[1], no padding. The first of
+/// equal maxima gets the gradient. X_pool_grad(x, dy) -> dx.
+extern const OpDef mean_pool;
+extern const OpDef max_pool;
+extern const OpDef mean_pool_grad;
+extern const OpDef max_pool_grad;
+/// dropout(x, step i32 [1]): zero with probability floats[0], else x / (1 - floats[0]). The numbers are a function of
+/// (ints[0], step, position) alone: Philox4x32-10 (Salmon et al. 2011). ints[0] = key.
+extern const OpDef dropout;
+/// cast(x) to f32 (ints[0] = 0), bf16 (1) or f64 (2); rounds to nearest, ties to even.
+extern const OpDef cast;
+
+// Optimizers. Their first inputs are states that they change.
+
+/// square_sums(x) -> f32 [ceil(elements / 16384)]: sums of squares of runs of 16384 elements, in order. No gradient.
+extern const OpDef square_sums;
+/// total(x [n]) -> [1]: the sum, in order. No gradient.
+extern const OpDef total;
+/// advance(step i32 [1]) -> step + 1, in place.
+extern const OpDef advance;
+/// learning_rate(step) -> f32 [4] = {rate, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 1}, t = step + 1. Warm-up from 0 over
+/// ints[0] steps to floats[0], then a cosine down to floats[1] at step ints[1]. floats[2], [3] = beta1, beta2.
+extern const OpDef learning_rate;
+/// clip(rate f32 [4], squares f32 [1]) -> rate with [3] = min(1, floats[0] / sqrt(squares)).
+extern const OpDef clip;
+/// adamw(w, m, v, gradient, rate) -> w, m, v in place, with g = rate[3] gradient:
+/// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr (m c1 / (sqrt(v c2) + eps) + wd w).
+/// floats = {b1, b2, eps, wd}. (Loshchilov & Hutter 2019, arXiv 1711.05101.)
+extern const OpDef adamw;
+/// sgd(w, m, gradient, rate) -> w, m in place: m = mu m + g + wd w; w -= lr m. floats = {mu, wd}.
+extern const OpDef sgd;
+/// accumulate(sum, x) -> sum + x, in place.
+extern const OpDef accumulate;
 
 /// All of them, for tables and tests.
 std::span<const OpDef* const> all();

@@ -1,10 +1,12 @@
 // Checks and costs that several ops share.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include "terrace/core/error.h"
 #include "terrace/graph/op_def.h"
+#include "terrace/ops/gradient.h"
 
 namespace terrace::ops {
 
@@ -12,13 +14,45 @@ inline void require(bool ok, const char* what) {
   if (!ok) throw Error(ErrorKind::usage, what);
 }
 inline bool is_dense(const TensorSpec& s, DType t = DType::f32) { return s.dtype == t && s.layout == Layout::dense; }
+/// A number that gradients flow through.
+inline bool is_real(const TensorSpec& s) {
+  return s.layout == Layout::dense && (s.dtype == DType::f32 || s.dtype == DType::f64 || s.dtype == DType::bf16);
+}
+/// What sums and statistics of such numbers are kept in.
+inline DType wide(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
+/// The elements of a tensor whose extents are constants.
+inline double elements(const TensorSpec& s) {
+  double n = 1;
+  for (int a = 0; a < s.shape.rank; ++a) {
+    require(!s.shape[a].is_symbol(), "needs constant extents");
+    n *= static_cast<double>(s.shape[a].value);
+  }
+  return n;
+}
+inline Attrs with_float(double x) {
+  Attrs a;
+  a.floats[0] = x;
+  return a;
+}
+inline Attrs with_int(i64 x) {
+  Attrs a;
+  a.ints[0] = x;
+  return a;
+}
 inline TensorSpec dense(Shape shape, DType t = DType::f32) { return {t, Layout::dense, shape}; }
 
-inline constexpr Axis parallel_axis(std::string_view name, std::array<std::int8_t, kMaxOperands> of, i64 block = 1) {
-  return {name, Axis::parallel, block, of};
+/// The tensor axis it runs along, for each operand; those not named do not have it.
+inline constexpr Axis axis_of(std::string_view name, Axis::Kind kind, i64 block, std::initializer_list<int> of) {
+  Axis a{name, kind, block};
+  std::size_t i = 0;
+  for (int x : of) a.of[i++] = static_cast<std::int8_t>(x);
+  return a;
 }
-inline constexpr Axis reduce_axis(std::string_view name, std::array<std::int8_t, kMaxOperands> of, i64 block) {
-  return {name, Axis::reduce, block, of};
+inline constexpr Axis parallel_axis(std::string_view name, std::initializer_list<int> of, i64 block = 1) {
+  return axis_of(name, Axis::parallel, block, of);
+}
+inline constexpr Axis reduce_axis(std::string_view name, std::initializer_list<int> of, i64 block) {
+  return axis_of(name, Axis::reduce, block, of);
 }
 
 }  // namespace terrace::ops

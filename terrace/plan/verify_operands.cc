@@ -81,9 +81,8 @@ const char* node_fault(const Context& c, const Body& b, const Step& s) {
     if (b.reads(s)[i].value != n.inputs[i]) return "reads another value than its node";
   for (std::size_t i = 0; i < n.outputs.size(); ++i)
     if (b.writes(s)[i].value != n.outputs[i]) return "writes another value than its node";
-  const int at = n.op->in_place_input;
-  if (at >= 0 && b.reads(s)[static_cast<std::size_t>(at)].placement != b.writes(s)[0].placement)
-    return "does not change a state in place";
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n.op->in_place); ++i)
+    if (b.reads(s)[i].placement != b.writes(s)[i].placement) return "does not change a state in place";
   for (const Operand& o : b.writes(s))
     if (c.plan.placements[o.placement].owner == Owner::file) return "writes to a file";
   if (s.gather) return nullptr;

@@ -81,7 +81,7 @@ bool make_call(const Kernel& k, i64 n, i64 r, std::byte* weights, int workers, C
   for (std::size_t i = 0; i < c.in.size(); ++i) c.in_views.push_back(view(c.in[i], i == 1 ? weights : nullptr));
   if (k.op == "take_rows") std::memset(c.in_views[1].data, 0, static_cast<std::size_t>(n) * 4);  // valid row ids
   for (std::size_t i = 0; i < c.out.size(); ++i)
-    c.out_views.push_back(view(c.out[i], c.op->in_place_input >= 0 ? c.in_views[0].data : nullptr));
+    c.out_views.push_back(view(c.out[i], static_cast<int>(i) < c.op->in_place ? c.in_views[i].data : nullptr));
   const OpInstance instance{c.in_views, c.out_views, c.attrs, c.symbols};
   c.cost = c.op->cost(instance);
   c.scratch = std::make_unique<HugeBuffer>(c.op->scratch(instance, workers).count + 64);

@@ -1,4 +1,4 @@
-// rope_angles, rope, attention.
+// rope_angles, rope, attention over a cache.
 #include <algorithm>
 #include <cmath>
 
@@ -27,7 +27,8 @@ void rope(const KernelArgs& a) {
     for (i64 first = 0; first < columns_of(x); first += head) {
       for (i64 e = 0; e < d; e += 2) {
         const double x0 = element(x, i, first + e), x1 = element(x, i, first + e + 1);
-        const double cosine = element(angles, i, e), sine = element(angles, i, e + 1);
+        const i64 at = i % rows_of(angles);
+        const double cosine = element(angles, at, e), sine = (a.ints[1] != 0 ? -1 : 1) * element(angles, at, e + 1);
         put(y, i, first + e, x0 * cosine - x1 * sine);
         put(y, i, first + e + 1, x0 * sine + x1 * cosine);
       }

@@ -1,5 +1,7 @@
-// add, mul, silu, silu_mul.
+// One result from each position: arithmetic, activations and their derivatives.
+#include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "terrace/kernels/reference/element.h"
 #include "terrace/kernels/reference/reference.h"
@@ -7,14 +9,11 @@
 namespace terrace::reference {
 namespace {
 
-double silu_of(double x) { return x / (1 + std::exp(-x)); }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double silu_of(double x) { return x * sigmoid(x); }
 
-template <class F>
-void each(const KernelArgs& a, F f) {
-  if (a.worker != 0) return;
-  for (i64 i = 0; i < rows_of(a.out[0]); ++i)
-    for (i64 c = 0; c < columns_of(a.out[0]); ++c) put(a.out[0], i, c, f(i, c));
-}
+const double kGelu = std::sqrt(2 / std::numbers::pi), kCube = 0.044715;
+double gelu_tanh(double x) { return std::tanh(kGelu * (x + kCube * x * x * x)); }
 
 }  // namespace
 
@@ -29,6 +28,47 @@ void silu(const KernelArgs& a) {
 }
 void silu_mul(const KernelArgs& a) {
   each(a, [&](i64 i, i64 c) { return silu_of(element(a.in[0], i, c)) * element(a.in[1], i, c); });
+}
+
+void sub(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return element(a.in[0], i, c) - element(a.in[1], i, c); });
+}
+void div(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return element(a.in[0], i, c) / element(a.in[1], i, c); });
+}
+void scale(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return a.floats[0] * element(a.in[0], i, c); });
+}
+void fill(const KernelArgs& a) {
+  each(a, [&](i64, i64) { return a.floats[0]; });
+}
+void spread(const KernelArgs& a) {
+  each(a, [&](i64, i64) { return a.floats[0] * element(a.in[1], 0, 0); });
+}
+void relu(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return std::max(0.0, element(a.in[0], i, c)); });
+}
+void gelu(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) {
+    const double x = element(a.in[0], i, c);
+    return x / 2 * (1 + gelu_tanh(x));
+  });
+}
+void relu_grad(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return element(a.in[0], i, c) > 0 ? element(a.in[1], i, c) : 0.0; });
+}
+void gelu_grad(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) {
+    const double x = element(a.in[0], i, c), t = gelu_tanh(x);
+    const double slope = (1 + t) / 2 + x / 2 * (1 - t * t) * kGelu * (1 + 3 * kCube * x * x);
+    return slope * element(a.in[1], i, c);
+  });
+}
+void silu_grad(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) {
+    const double x = element(a.in[0], i, c), s = sigmoid(x);
+    return s * (1 + x * (1 - s)) * element(a.in[1], i, c);
+  });
 }
 
 }  // namespace terrace::reference

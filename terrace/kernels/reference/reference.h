@@ -1,24 +1,74 @@
-// The oracle's kernels, one for each op of ops.h. Worker 0 does everything; sums are in double.
+// The oracle's kernels, one for each op of ops.h. Worker 0 does everything; sums are in double. Numbers are stored as
+// f32, f64 or bf16, as the view says.
 #pragma once
 
 #include "terrace/kernels/kernel.h"
 
+// One name for op and function.
+#define TERRACE_REFERENCE_KERNELS(X) \
+  X(take_rows)                       \
+  X(last_rows)                       \
+  X(dequantize)                      \
+  X(quantize)                        \
+  X(append_rows)                     \
+  X(rms_norm)                        \
+  X(softmax)                         \
+  X(linear)                          \
+  X(add)                             \
+  X(mul)                             \
+  X(silu)                            \
+  X(silu_mul)                        \
+  X(rope_angles)                     \
+  X(rope)                            \
+  X(attention)                       \
+  X(fill)                            \
+  X(matmul)                          \
+  X(sub)                             \
+  X(div)                             \
+  X(scale)                           \
+  X(spread)                          \
+  X(relu)                            \
+  X(gelu)                            \
+  X(relu_grad)                       \
+  X(gelu_grad)                       \
+  X(silu_grad)                       \
+  X(softmax_grad)                    \
+  X(add_row)                         \
+  X(sum_rows)                        \
+  X(mean)                            \
+  X(layer_norm)                      \
+  X(norm_stats)                      \
+  X(norm_grad)                       \
+  X(norm_grad_weight)                \
+  X(scatter_rows)                    \
+  X(cross_entropy)                   \
+  X(cross_entropy_grad)              \
+  X(flash_attention)                 \
+  X(flash_attention_grad)            \
+  X(slice)                           \
+  X(pad)                             \
+  X(concat)                          \
+  X(transpose)                       \
+  X(patches)                         \
+  X(fold)                            \
+  X(mean_pool)                       \
+  X(max_pool)                        \
+  X(mean_pool_grad)                  \
+  X(max_pool_grad)                   \
+  X(dropout)                         \
+  X(cast)                            \
+  X(square_sums)                     \
+  X(total)                           \
+  X(advance)                         \
+  X(learning_rate)                   \
+  X(clip)                            \
+  X(adamw)                           \
+  X(sgd)                             \
+  X(accumulate)
+
 namespace terrace::reference {
 
-void take_rows(const KernelArgs& a);
-void last_rows(const KernelArgs& a);
-void dequantize(const KernelArgs& a);
-void quantize(const KernelArgs& a);
-void append_rows(const KernelArgs& a);
-void rms_norm(const KernelArgs& a);
-void softmax(const KernelArgs& a);
-void linear(const KernelArgs& a);
-void add(const KernelArgs& a);
-void mul(const KernelArgs& a);
-void silu(const KernelArgs& a);
-void silu_mul(const KernelArgs& a);
-void rope_angles(const KernelArgs& a);
-void rope(const KernelArgs& a);
-void attention(const KernelArgs& a);
+#define TERRACE_DECLARE_REFERENCE(op) void op(const KernelArgs& a);
+TERRACE_REFERENCE_KERNELS(TERRACE_DECLARE_REFERENCE)
 
 }  // namespace terrace::reference

@@ -1,4 +1,5 @@
-// take_rows, last_rows, dequantize, quantize, append_rows: rows moved, or written in another format.
+// take_rows, scatter_rows, last_rows, dequantize, quantize, cast, append_rows: rows moved, or written in another
+// format.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -65,11 +66,24 @@ void append_row(const TensorView& x, i64 i, const TensorView& cache, i64 j) {
 
 void take_rows(const KernelArgs& a) {
   if (a.worker != 0) return;
-  for (i64 i = 0; i < rows_of(a.out[0]); ++i) {
-    i32 id;
-    std::memcpy(&id, a.in[1].data + i * a.in[1].stride[0], 4);
-    copy_row(a.in[0], id, a.out[0], i);
+  for (i64 i = 0; i < rows_of(a.out[0]); ++i) { copy_row(a.in[0], static_cast<i64>(at(a.in[1], i)), a.out[0], i); }
+}
+
+void scatter_rows(const KernelArgs& a) {
+  if (a.worker != 0) return;
+  const TensorView &ids = a.in[1], &x = a.in[2], &y = a.out[0];
+  for (i64 c = 0; c < columns_of(y); ++c) {
+    for (i64 r = 0; r < rows_of(y); ++r) {
+      double sum = 0;
+      for (i64 i = 0; i < rows_of(x); ++i)
+        if (static_cast<i64>(at(ids, i)) == r) sum += element(x, i, c);
+      put(y, r, c, sum);
+    }
   }
+}
+
+void cast(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return element(a.in[0], i, c); });
 }
 
 void last_rows(const KernelArgs& a) {

@@ -66,7 +66,7 @@ namespace {
 
 /// The operand of a node that can be cut by rows: a weight that one parallel axis runs over, along its axis 0.
 Split split_of(const Graph& g, const Node& n) {
-  if (n.op->in_place_input >= 0 || n.op->row_gather) return {};
+  if (n.op->in_place > 0 || n.op->row_gather) return {};
   for (const Axis& axis : n.op->axes) {
     if (axis.kind != Axis::parallel) continue;
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {

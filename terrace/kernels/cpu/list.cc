@@ -1,0 +1,19 @@
+#include "terrace/kernels/cpu/list.h"
+
+namespace terrace {
+
+void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int count) {
+  for (int i = 0; i < count; ++i) {
+    std::vector<Format> formats;
+    bool bf16 = false;
+    for (const char* f = list[i].formats; *f != 0; ++f) {
+      formats.push_back({*f == 'f' ? DType::f32 : *f == 'h' ? DType::bf16 : DType::i32, Layout::dense});
+      bf16 |= *f == 'h';
+    }
+    std::string name = list[i].op;
+    name.append(!bf16 ? "." : list[i].formats[0] == 'h' ? ".bf16." : ".to_bf16.").append(name_of(isa));
+    table.add({list[i].op, std::move(formats), isa, list[i].fn, std::move(name)});
+  }
+}
+
+}  // namespace terrace

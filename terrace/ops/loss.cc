@@ -1,0 +1,64 @@
+// cross_entropy and its gradient.
+#include "terrace/ops/ops.h"
+#include "terrace/ops/support.h"
+
+namespace terrace::ops {
+namespace {
+
+/// [..] for x [.., k].
+Shape rows_shape(const Shape& x) {
+  Shape s = x;
+  --s.rank;
+  s.dims[static_cast<std::size_t>(s.rank)] = Dim();
+  return s;
+}
+
+void require_targets(const TensorSpec& logits, const TensorSpec& targets) {
+  require(is_real(logits) && logits.shape.rank >= 2, "needs rows of logits");
+  require(targets == dense(rows_shape(logits.shape), DType::i32), "needs one i32 target a row");
+}
+std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs&) {
+  require_targets(in[0], in[1]);
+  const TensorSpec row = dense(rows_shape(in[0].shape), wide(in[0].dtype));
+  return {row, row};
+}
+std::vector<TensorSpec> infer_grad(std::span<const TensorSpec> in, const Attrs&) {
+  require_targets(in[0], in[1]);
+  const TensorSpec row = dense(rows_shape(in[0].shape), wide(in[0].dtype));
+  require(in[2] == row && in[3] == row, "needs lse and dloss by row");
+  return {in[0]};
+}
+Cost cost(const OpInstance& op) {
+  Cost c = streaming_cost(op, 0);
+  c.flops = 4.0 * static_cast<double>(packed_bytes(op.in[0]).count / dense_bytes(op.in[0].dtype));
+  return c;
+}
+
+void grad(GradContext& c) {
+  require(c.of_out(1) == kNone, "cross_entropy has no gradient through lse");
+  if (c.wants(0)) c.give(0, c.call(cross_entropy_grad, {c.in(0), c.in(1), c.out(1), c.of_out()}));
+}
+
+}  // namespace
+
+const OpDef cross_entropy{"cross_entropy",
+                          OpClass::normalisation,
+                          2,
+                          2,
+                          infer,
+                          cost,
+                          no_scratch,
+                          {parallel_axis("n", {0, 0, 0, 0})},
+                          0,
+                          false,
+                          grad};
+const OpDef cross_entropy_grad{"cross_entropy_grad",
+                               OpClass::normalisation,
+                               4,
+                               1,
+                               infer_grad,
+                               cost,
+                               no_scratch,
+                               {parallel_axis("n", {0, 0, 0, 0, 0})}};
+
+}  // namespace terrace::ops

@@ -1,0 +1,84 @@
+// matmul: products of matrices in every transposition, batched or flattened to rows.
+#include "terrace/ops/ops.h"
+#include "terrace/ops/support.h"
+
+namespace terrace::ops {
+namespace {
+
+/// op(a) op(b) = [m, n] over k.
+struct Extents {
+  Dim m, n, k;
+};
+Extents extents(const TensorSpec& a, const TensorSpec& b, const Attrs& attrs) {
+  const bool ta = attrs.ints[0] != 0, tb = attrs.ints[1] != 0, flat = attrs.ints[2] != 0;
+  const auto rows = [&](const TensorSpec& s) -> Dim {
+    if (!flat) return s.shape[s.shape.rank - 2];
+    if (s.shape.rank == 2) return s.shape[0];
+    i64 n = 1;
+    for (int i = 0; i + 1 < s.shape.rank; ++i) {
+      require(!s.shape[i].is_symbol(), "flattens constant extents only");
+      n *= s.shape[i].value;
+    }
+    return Dim(n);
+  };
+  const Dim ka = ta ? rows(a) : a.shape.last(), kb = tb ? b.shape.last() : rows(b);
+  require(ka == kb, "the extents that are summed over must agree");
+  return {ta ? a.shape.last() : rows(a), tb ? rows(b) : b.shape.last(), ka};
+}
+
+std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs) {
+  const TensorSpec &a = in[0], &b = in[1];
+  require(is_real(a), "needs dense numbers on the left");
+  require((is_real(b) && a.dtype == b.dtype) || (a.dtype == DType::f32 && b.dtype != DType::i32 && !attrs.ints[1] &&
+                                                 b.layout != Layout::q8a && attrs.ints[2]),
+          "needs one type, or on the right a weight that is not transposed");
+  require(a.shape.rank >= 2 && b.shape.rank >= 2, "needs matrices");
+  const bool ta = attrs.ints[0] != 0, flat = attrs.ints[2] != 0;
+  if (!flat) {
+    require(a.shape.rank == b.shape.rank, "needs one rank, or ints[2] to flatten");
+    for (int i = 0; i + 2 < a.shape.rank; ++i) require(a.shape[i] == b.shape[i], "needs the same leading extents");
+  }
+  const Extents e = extents(a, b, attrs);
+  TensorSpec out = dense(a.shape, a.dtype);
+  if (flat && ta) {
+    out.shape = {e.m, e.n};
+  } else {
+    out.shape[out.shape.rank - 1] = e.n;
+    if (!flat) out.shape[out.shape.rank - 2] = e.m;
+  }
+  return {out};
+}
+
+Cost cost(const OpInstance& op) {
+  Cost c = streaming_cost(op, 0);
+  const TensorView &a = op.in[0], &y = op.out[0];
+  double outputs = 1, rows = 1;
+  for (int i = 0; i < y.rank; ++i) outputs *= static_cast<double>(y.dim[i]);
+  for (int i = 0; i + 1 < a.rank; ++i) rows *= static_cast<double>(a.dim[i]);
+  const bool ta = op.attrs.ints[0] != 0, flat = op.attrs.ints[2] != 0;
+  const double k = !ta ? static_cast<double>(a.dim[a.rank - 1]) : flat ? rows : static_cast<double>(a.dim[a.rank - 2]);
+  c.flops = 2 * outputs * k;
+  return c;
+}
+
+/// With C = op(A) op(B): dA = dC op(B)^T, dB = op(A)^T dC, each transposed where its operand is.
+void grad(GradContext& c) {
+  const i64 ta = c.attrs().ints[0], tb = c.attrs().ints[1], flat = c.attrs().ints[2];
+  const ValueId a = c.in(0), b = c.in(1), d = c.of_out();
+  const auto product = [&](ValueId x, ValueId y, i64 tx, i64 ty) {
+    Attrs attrs;
+    attrs.ints = {tx, ty, flat, 0};
+    return c.call(matmul, {x, y}, attrs);
+  };
+  if (c.wants(0)) c.give(0, ta ? product(b, d, tb, 1) : product(d, b, 0, 1 - tb));
+  if (c.wants(1)) c.give(1, tb ? product(d, a, 1, ta) : product(a, d, 1 - ta, 0));
+}
+
+/// Two packed panels a worker: see kernels/cpu/matmul.h.
+Bytes scratch(const OpInstance&, int workers) { return Bytes{(u64{2} << 20) * static_cast<u64>(workers)}; }
+
+}  // namespace
+
+const OpDef matmul{"matmul", OpClass::contraction, 2, 1, infer, cost, scratch, {}, 0, false, grad};
+
+}  // namespace terrace::ops
