@@ -44,7 +44,7 @@ void Interpreter::reset_state() {
       storage_[v].assign(graph_.value(v).spec.bytes({}).count, std::byte{0});
 }
 
-void Interpreter::run(const Bindings& bindings) {
+void Interpreter::run(const Bindings& bindings, std::span<const ValueId> goals) {
   check_symbols(graph_, bindings.symbols);
   check_ids(graph_, bindings);
   symbols_.assign(bindings.symbols.begin(), bindings.symbols.end());
@@ -53,7 +53,10 @@ void Interpreter::run(const Bindings& bindings) {
     const auto bytes = bound_input(graph_, bindings, v);
     storage_[v].assign(bytes.begin(), bytes.end());
   }
-  for (const Node& node : graph_.nodes()) {
+  const std::vector<char> needed = graph_.needed_nodes(goals);
+  for (NodeId n = 0; n < graph_.nodes().size(); ++n) {
+    if (!needed[n]) continue;
+    const Node& node = graph_.node(n);
     TensorView in[kMaxOperands], out[kMaxOperands];
     for (std::size_t i = 0; i < node.inputs.size(); ++i)
       in[i] = make_view(graph_.value(node.inputs[i]).spec, storage_[graph_.root_of(node.inputs[i])].data(), symbols_);

@@ -19,10 +19,14 @@ class Interpreter {
               const std::function<std::vector<std::byte>(ValueId)>& weights);
   /// Computes every value for these symbols and inputs; state persists to the next call. Throws Error(usage) for
   /// bindings that do not fit.
-  void run(const Bindings& bindings);
+  void run(const Bindings& bindings) { run(bindings, {}); }
+  /// Only the nodes that `goals` need; all if there are none.
+  void run(const Bindings& bindings, std::span<const ValueId> goals);
   /// Packed bytes of a value after run(), at the actual extents.
   std::span<const std::byte> bytes(ValueId v) const;
   void reset_state();
+  /// The bytes of a state (its first version), to be read or set between runs.
+  std::span<std::byte> state(ValueId v) { return storage_[graph_.root_of(v)]; }
 
  private:
   const Graph& graph_;

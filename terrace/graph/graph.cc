@@ -43,6 +43,17 @@ ValueId Graph::root_of(ValueId v) const {
   return v;
 }
 
+std::vector<char> Graph::needed_nodes(std::span<const ValueId> goals) const {
+  std::vector<char> node(nodes_.size(), goals.empty()), value(values_.size(), 0);
+  for (ValueId v : goals) value[v] = 1;
+  for (NodeId n = static_cast<NodeId>(nodes_.size()); n-- > 0;) {
+    for (ValueId v : nodes_[n].outputs) node[n] |= value[v];
+    if (node[n])
+      for (ValueId v : nodes_[n].inputs) value[v] = 1;
+  }
+  return node;
+}
+
 std::vector<std::vector<NodeId>> Graph::readers() const {
   std::vector<std::vector<NodeId>> r(values_.size());
   for (NodeId n = 0; n < nodes_.size(); ++n)

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,8 @@ class Graph {
   std::optional<ValueId> find_value(std::string_view name) const;
   /// The first version of the state whose bytes `v` lives in; `v` itself if it is no later version.
   ValueId root_of(ValueId v) const;
+  /// By node: whether one of these values needs it. All nodes if there are none.
+  std::vector<char> needed_nodes(std::span<const ValueId> goals) const;
   /// Nodes that read each value, in node order.
   std::vector<std::vector<NodeId>> readers() const;
   /// A hash of everything that a plan depends on: ops, attributes, specs, edges, symbols (not names of values).

@@ -48,9 +48,11 @@ std::vector<ValueId> gradients(GraphBuilder& b, ValueId loss, std::span<const Va
     throw Error(ErrorKind::usage, "a loss is one number", to_string(one));
   const auto nodes = static_cast<NodeId>(b.graph().nodes().size());
   const std::vector<char> active = active_values(b.graph(), wrt);
-  std::vector<NodeId> first_reader(active.size(), nodes);
+  const std::vector<char> counts = b.graph().needed_nodes({&loss, 1});
+  std::vector<NodeId> first_reader(active.size(), nodes);  // that the sweep comes to: it may still add readers
   for (NodeId n = nodes; n-- > 0;)
-    for (ValueId v : b.graph().node(n).inputs) first_reader[v] = n;
+    for (ValueId v : b.graph().node(n).inputs)
+      if (counts[n]) first_reader[v] = n;
 
   std::vector<ValueId> of(active.size(), kNone), result(wrt.size(), kNone);
   Attrs unity;

@@ -1,4 +1,6 @@
 // matmul: products of matrices in every transposition, batched or flattened to rows.
+#include <algorithm>
+
 #include "terrace/ops/ops.h"
 #include "terrace/ops/support.h"
 
@@ -49,15 +51,20 @@ std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs
   return {out};
 }
 
+/// The extent that is summed over.
+i64 summed(const OpInstance& op) {
+  const TensorView& a = op.in[0];
+  if (op.attrs.ints[0] == 0) return a.dim[a.rank - 1];
+  i64 rows = a.dim[a.rank - 2];
+  if (op.attrs.ints[2] != 0)
+    for (int i = 0; i + 2 < a.rank; ++i) rows *= a.dim[i];
+  return rows;
+}
+
 Cost cost(const OpInstance& op) {
   Cost c = streaming_cost(op, 0);
-  const TensorView &a = op.in[0], &y = op.out[0];
-  double outputs = 1, rows = 1;
-  for (int i = 0; i < y.rank; ++i) outputs *= static_cast<double>(y.dim[i]);
-  for (int i = 0; i + 1 < a.rank; ++i) rows *= static_cast<double>(a.dim[i]);
-  const bool ta = op.attrs.ints[0] != 0, flat = op.attrs.ints[2] != 0;
-  const double k = !ta ? static_cast<double>(a.dim[a.rank - 1]) : flat ? rows : static_cast<double>(a.dim[a.rank - 2]);
-  c.flops = 2 * outputs * k;
+  c.flops = 2 * static_cast<double>(summed(op));
+  for (int i = 0; i < op.out[0].rank; ++i) c.flops *= static_cast<double>(op.out[0].dim[i]);
   return c;
 }
 
@@ -74,8 +81,13 @@ void grad(GradContext& c) {
   if (c.wants(1)) c.give(1, tb ? product(d, a, 1, ta) : product(a, d, 1 - ta, 0));
 }
 
-/// Two packed panels a worker: see kernels/cpu/matmul.h.
-Bytes scratch(const OpInstance&, int workers) { return Bytes{(u64{2} << 20) * static_cast<u64>(workers)}; }
+/// A packed panel of b and a strip of a for each worker: matmul_scratch of kernels/cpu/matmul.h.
+Bytes scratch(const OpInstance& op, int workers) {
+  const u64 k = round_up(static_cast<u64>(std::max<i64>(summed(op), 1)), 16);
+  const u64 n = round_up(static_cast<u64>(std::max<i64>(op.out[0].dim[op.out[0].rank - 1], 1)), 32);
+  const u64 floats = std::min<u64>(k, 384) * std::min<u64>(n, 512) + 16 * 400;
+  return Bytes{4 * floats * static_cast<u64>(workers)};
+}
 
 }  // namespace
 

@@ -38,6 +38,7 @@ std::span<const OpDef* const> all() {
                                           &norm_grad,
                                           &norm_grad_weight,
                                           &scatter_rows,
+                                          &positions,
                                           &cross_entropy,
                                           &cross_entropy_grad,
                                           &flash_attention,

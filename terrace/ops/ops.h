@@ -91,6 +91,8 @@ extern const OpDef norm_grad_weight;
 /// scatter_rows(like [R, k], ids i32 [..], x [.., k]) -> [R, k]: row r is the sum of the rows of x whose id is r.
 /// No gradient.
 extern const OpDef scatter_rows;
+/// positions(like [.., T]) -> i32 [.., T]: 0 .. T-1 in every row; the bytes of `like` are not read. No gradient.
+extern const OpDef positions;
 /// cross_entropy(logits [.., V], targets i32 [..]) -> loss [..] = lse - logits[target], lse [..] = log(sum(exp)).
 /// Differentiable in the logits through the loss.
 extern const OpDef cross_entropy;
@@ -121,8 +123,9 @@ extern const OpDef mean_pool;
 extern const OpDef max_pool;
 extern const OpDef mean_pool_grad;
 extern const OpDef max_pool_grad;
-/// dropout(x, step i32 [1]): zero with probability floats[0], else x / (1 - floats[0]). The numbers are a function of
-/// (ints[0], step, position) alone: Philox4x32-10 (Salmon et al. 2011). ints[0] = key.
+/// dropout(x, step i32 [1]): zero with probability p = floats[0], else x / (1 - p). The numbers are a function of
+/// (ints[0], step, position) alone: Philox4x32-10 (Salmon et al. 2011) of the key ints[0] (low half, high half) and the
+/// counter (b low, b high, step, 0), b = e / 4 for element e in row-major order; e is kept if word e % 4 >= p 2^32.
 extern const OpDef dropout;
 /// cast(x) to f32 (ints[0] = 0), bf16 (1) or f64 (2); rounds to nearest, ties to even.
 extern const OpDef cast;
@@ -135,16 +138,18 @@ extern const OpDef square_sums;
 extern const OpDef total;
 /// advance(step i32 [1]) -> step + 1, in place.
 extern const OpDef advance;
-/// learning_rate(step) -> f32 [4] = {rate, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 1}, t = step + 1. Warm-up from 0 over
-/// ints[0] steps to floats[0], then a cosine down to floats[1] at step ints[1]. floats[2], [3] = beta1, beta2.
+/// learning_rate(step) -> f32 [4] = {rate, 1 / (1 - beta1^t), 1 / (1 - beta2^t), 1}, t = step + 1.
+/// floats = {base, least, beta1, beta2}, ints = {w, end}: rate = base t / w while t <= w, then
+/// least + (base - least) (1 + cos(pi min(1, (t - w) / (end - w)))) / 2.
 extern const OpDef learning_rate;
-/// clip(rate f32 [4], squares f32 [1]) -> rate with [3] = min(1, floats[0] / sqrt(squares)).
+/// clip(rate f32 [4], squares f32 [1]) -> rate with [3] = min(1, floats[0] / (sqrt(squares) + 1e-6)), as
+/// torch.nn.utils.clip_grad_norm_ has it. A NaN stays one.
 extern const OpDef clip;
 /// adamw(w, m, v, gradient, rate) -> w, m, v in place, with g = rate[3] gradient:
 /// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr (m c1 / (sqrt(v c2) + eps) + wd w).
 /// floats = {b1, b2, eps, wd}. (Loshchilov & Hutter 2019, arXiv 1711.05101.)
 extern const OpDef adamw;
-/// sgd(w, m, gradient, rate) -> w, m in place: m = mu m + g + wd w; w -= lr m. floats = {mu, wd}.
+/// sgd(w, m, gradient, rate) -> w, m in place, with g as there: m = mu m + g + wd w; w -= lr m. floats = {mu, wd}.
 extern const OpDef sgd;
 /// accumulate(sum, x) -> sum + x, in place.
 extern const OpDef accumulate;

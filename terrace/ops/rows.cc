@@ -17,6 +17,14 @@ std::vector<TensorSpec> infer_scatter_rows(std::span<const TensorSpec> in, const
           "needs a row for each id, in the table's type");
   return {in[0]};
 }
+std::vector<TensorSpec> infer_positions(std::span<const TensorSpec> in, const Attrs&) {
+  return {dense(in[0].shape, DType::i32)};
+}
+Cost cost_positions(const OpInstance& op) {
+  Cost c = streaming_cost(op, 0);
+  c.read[0] = Bytes{};
+  return c;
+}
 Cost cost_scatter_rows(const OpInstance& op) {
   Cost c = streaming_cost(op, 0);
   c.read[0] = Bytes{};
@@ -85,6 +93,7 @@ const OpDef take_rows{"take_rows", OpClass::data_movement,           2, 1,    in
                       no_scratch,  {parallel_axis("n", {-1, 0, 0})}, 0, true, grad_take_rows};
 const OpDef scatter_rows{"scatter_rows",     OpClass::data_movement, 3,         1,
                          infer_scatter_rows, cost_scatter_rows,      no_scratch};
+const OpDef positions{"positions", OpClass::data_movement, 1, 1, infer_positions, cost_positions, no_scratch};
 const OpDef cast{"cast", OpClass::elementwise, 1, 1, infer_cast, cost_cast, no_scratch, {}, 0, false, grad_cast};
 const OpDef dropout{"dropout", OpClass::elementwise, 2, 1, infer_dropout, cost_dropout, no_scratch, {}, 0,
                     false,     grad_dropout};

@@ -24,7 +24,7 @@ bool Body::holds(std::span<const i64> values) const {
 
 u32 Plan::body_for(std::span<const i64> symbols) const {
   for (u32 b = 0; b < bodies.size(); ++b)
-    if (!bodies[b].once && bodies[b].holds(symbols)) return b;
+    if (!bodies[b].once && bodies[b].goals.empty() && bodies[b].holds(symbols)) return b;
   return kNone;
 }
 

@@ -100,6 +100,7 @@ inline constexpr std::size_t kMaxBodySteps = 32768;
 struct Body {
   std::string name;               ///< "load", "prompt", "decode"
   bool once = false;              ///< run once before all others: brings pinned weights in
+  std::vector<ValueId> goals;     ///< it computes the nodes that these values need; none: all nodes
   std::vector<Interval> symbols;  ///< it may run when every symbol lies in its interval
   std::vector<i64> typical;       ///< symbol values at which steps' seconds and payloads are stated
   std::vector<Step> steps;
@@ -155,7 +156,7 @@ struct Plan {
   u32 granule = 512;  ///< alignment of file offset, length and address in transfers
   Bytes core_cache;   ///< the largest cache that each worker has to itself: kernels' tiles; 0: unknown
 
-  /// The first repeated body that may run with these symbol values; kNone if there is none.
+  /// The first repeated body of all nodes that may run with these symbol values; kNone if there is none.
   u32 body_for(std::span<const i64> symbols) const;
   u32 find_body(std::string_view name) const;
   Bytes arena_bytes(TierId t) const;

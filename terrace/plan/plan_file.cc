@@ -66,6 +66,7 @@ Json body(const Plan& p, const Graph& g, const Body& b) {
   Json j{{"name", b.name}, {"once", b.once}};
   j["symbols"] = list(b.symbols, [](const Interval& i) { return Json{i.lo, i.hi}; });
   j["typical"] = b.typical;
+  if (!b.goals.empty()) j["goals"] = b.goals;
   j["steps"] = Json::array();
   for (u32 i = 0; i < b.steps.size(); ++i) j["steps"].push_back(step(p, g, b, i));
   return j;
@@ -112,6 +113,7 @@ class Reader {
     if (it == j_.end()) fail(fmt::format("lacks {}", key));
     return {*it, where_.empty() ? key : where_ + "." + key, origin_};
   }
+  bool has(const char* key) const { return j_.is_object() && j_.contains(key); }
   /// An object with exactly these keys.
   const Reader& only(std::initializer_list<std::string_view> keys) const {
     if (!j_.is_object()) fail("is not an object");
@@ -247,12 +249,13 @@ Step read_step(const Reader& n, const Plan& p, Body& b) {
 }
 
 Body read_body(const Reader& n, const Plan& p) {
-  n.only({"name", "once", "symbols", "typical", "steps"});
+  n.only({"name", "once", "symbols", "typical", "goals", "steps"});
   Body b;
   b.name = n.at("name").text();
   b.once = n.at("once").flag();
   n.at("symbols").each([&](const Reader& i) { b.symbols.push_back({i.pair(0).as<i64>(), i.item(1).as<i64>()}); });
   n.at("typical").each([&](const Reader& i) { b.typical.push_back(i.as<i64>()); });
+  if (n.has("goals")) n.at("goals").each([&](const Reader& i) { b.goals.push_back(i.as<ValueId>()); });
   b.steps.reserve(n.at("steps").size());
   n.at("steps").each([&](const Reader& s) { b.steps.push_back(read_step(s, p, b)); });
   return b;

@@ -129,7 +129,9 @@ void check_nodes(Context& c, u32 body) {
       c.report(Defect::malformed, "{}: operands are cut as no parallel axis allows", c.label(body, i));
     if (s.kind == StepKind::compute) check_scratch(c, body, i);
   }
-  for (NodeId n = 0; n < parts.size(); ++n) check_parts(c, body, n, parts[n]);
+  const std::vector<char> needed = c.graph.needed_nodes(b.goals);
+  for (NodeId n = 0; n < parts.size(); ++n)
+    if (needed[n] || !parts[n].empty()) check_parts(c, body, n, parts[n]);
 }
 
 }  // namespace terrace::verifying

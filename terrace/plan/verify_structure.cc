@@ -35,6 +35,8 @@ void check_intervals(Context& c) {
     c.bounds.push_back(c.graph.symbol_bounds());
     if (b.once) continue;
     any = true;
+    for (ValueId v : b.goals)
+      if (v >= c.graph.values().size()) c.report(Defect::malformed, "body '{}' has a goal that does not exist", b.name);
     if (b.symbols.size() != symbols.size() || b.typical.size() != symbols.size()) {
       c.report(Defect::malformed, "body '{}' does not give an interval and a typical value for each symbol", b.name);
       continue;

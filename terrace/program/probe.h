@@ -13,17 +13,17 @@ namespace terrace {
 struct ProbeOptions {
   /// A file or a folder on the file system to measure; empty: no disk tier. A file of at least 32 MiB is read itself;
   /// otherwise a temporary file of 256 MiB is written beside it and removed.
-  std::string path;
+  std::string path{};
   int threads = 1;
   /// Soft limit for all measurements together, shared out among them.
   double seconds_budget = 4;
   Isa isa = Isa::portable;
   /// Told what is being measured, one short line each; may be empty.
-  std::function<void(std::string_view)> progress;
+  std::function<void(std::string_view)> progress{};
   /// Told at the end what makes the figures doubtful; may be empty.
-  std::function<void(std::string_view)> warn;
+  std::function<void(std::string_view)> warn{};
   /// The terrace-topology program; empty or missing: caches come from /sys.
-  std::string topology_program;
+  std::string topology_program{};
 };
 
 /// Tiers l1..l3 (hardware), dram, disk; a link disk -> dram; one unit "cpu" with a rate for each kernel of `table` that

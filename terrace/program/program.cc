@@ -41,6 +41,13 @@ const Trace& Program::run(const Bindings& bindings) {
   return host_->run(body_of(bindings.symbols), bindings);
 }
 
+const Trace& Program::run(std::string_view body, const Bindings& bindings) {
+  if (!host_) throw Error(ErrorKind::usage, "run() before load()");
+  const u32 b = plan_->find_body(body);
+  if (b == kNone) throw Error(ErrorKind::usage, "the plan has no such body", std::string(body));
+  return host_->run(b, bindings);
+}
+
 void Program::reset_state() {
   if (host_) host_->reset_state();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "terrace/engine/engine.h"
@@ -27,6 +28,8 @@ class Program {
   void unload() { host_.reset(); }
   /// One repetition of the body whose intervals hold the symbols. Error(usage) if there is none.
   const Trace& run(const Bindings& bindings);
+  /// One repetition of a named body: those with goals run by name only.
+  const Trace& run(std::string_view body, const Bindings& bindings);
   TensorView output(ValueId v) const { return host_->output(v); }
   void reset_state();
   HostEngine& host() { return *host_; }

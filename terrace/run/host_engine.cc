@@ -239,6 +239,16 @@ const Trace& HostEngine::run(u32 body, const Bindings& bindings) { return impl_-
 void HostEngine::reset_state() { impl_->reset_state(); }
 std::string HostEngine::io_path() const { return impl_->lane.path(); }
 
+TensorView HostEngine::state(ValueId v) const {
+  const Graph& g = impl_->graph;
+  if (v >= g.values().size() || g.value(g.root_of(v)).kind != ValueKind::state)
+    throw Error(ErrorKind::usage, "is no state", v < g.values().size() ? g.value(v).name : "");
+  for (const Placement& p : impl_->plan.placements)
+    if (p.value == g.root_of(v) && p.use == Use::state)
+      return make_view(g.value(v).spec, impl_->bases[p.tier] + p.offset, {});
+  throw Error(ErrorKind::failure, "the plan keeps no such state", g.value(v).name);
+}
+
 TensorView HostEngine::output(ValueId v) const {
   const Graph& g = impl_->graph;
   if (std::find(g.outputs().begin(), g.outputs().end(), v) == g.outputs().end() || impl_->body == kNone)

@@ -46,6 +46,8 @@ class HostEngine final : public Engine {
 
   /// A graph output, valid from the end of run() to the start of the next. Error(usage) for any other value.
   TensorView output(ValueId v) const;
+  /// Where a state lies, of any version: to be read or set between runs. Error(usage) for any other value.
+  TensorView state(ValueId v) const;
   /// "io_uring, direct", "pread, direct", "pread, buffered: O_DIRECT refused by the file system" or "none: no files".
   std::string io_path() const;
 

@@ -25,6 +25,11 @@ class GradientCheck {
   /// An input of random numbers of size about `size`; `away` keeps them from zero by 1e-3 (kinks).
   ValueId x(Shape s, double size = 1, bool away = false) {
     const ValueId v = b.input("x" + std::to_string(wrt_.size()), f64(s));
+    wrt(v, size, away);
+    return v;
+  }
+  /// The same for an input or state that a model has declared.
+  void wrt(ValueId v, double size, bool away = false) {
     std::vector<double> values(static_cast<std::size_t>(b.spec(v).bytes({}).count / 8));
     for (double& d : values) {
       d = size * static_cast<double>(random_.real());
@@ -32,7 +37,6 @@ class GradientCheck {
     }
     wrt_.push_back(v);
     add(v, values);
-    return v;
   }
   ValueId ids(Shape s, i64 below) {
     const ValueId v = b.input("i" + std::to_string(bound_.size()), i32_spec(s));
@@ -57,7 +61,12 @@ class GradientCheck {
     Interpreter run(g, kernels, {});
     const auto evaluate = [&] {
       std::vector<InputBinding> in;
-      for (const auto& [v, bytes] : bound_) in.push_back({v, bytes});
+      for (const auto& [v, bytes] : bound_) {
+        if (g.value(v).kind == ValueKind::input)
+          in.push_back({v, bytes});
+        else
+          std::memcpy(run.state(v).data(), bytes.data(), bytes.size());
+      }
       run.run({{}, in});
       return value(run, loss, 0);
     };

@@ -34,6 +34,7 @@ void last_rows(const KernelArgs& a);
 void dequantize(const KernelArgs& a);
 void append_rows_f32(const KernelArgs& a);
 void rope_angles(const KernelArgs& a);
+void positions(const KernelArgs& a);
 }  // namespace portable
 namespace avx2 {
 TERRACE_CPU_KERNELS

@@ -1,6 +1,9 @@
 // Names and formats of the CPU kernels, and which of them each instruction set has.
+#include "terrace/kernels/cpu/flash.h"
 #include "terrace/kernels/cpu/kernels.h"
 #include "terrace/kernels/cpu/linear.h"
+#include "terrace/kernels/cpu/matmul.h"
+#include "terrace/kernels/cpu/training.h"
 
 namespace terrace {
 namespace {
@@ -48,17 +51,27 @@ void register_portable(KernelTable& table) {
   add(table, "last_rows", "", {}, Isa::portable, portable::last_rows);
   add(table, "dequantize", "", {}, Isa::portable, portable::dequantize);
   add(table, "rope_angles", "", {}, Isa::portable, portable::rope_angles);
+  add(table, "positions", "", {}, Isa::portable, portable::positions);
   register_linear_portable(table);
+  register_flash_portable(table);
+  register_matmul_portable(table);
+  register_training_portable(table);
 }
 
 #if defined(__x86_64__)
 void register_avx2(KernelTable& table) {
   register_cpu_kernels(table, Isa::avx2, TERRACE_LIST(avx2));
   register_linear_avx2(table);
+  register_flash_avx2(table);
+  register_matmul_avx2(table);
+  register_training_avx2(table);
 }
 void register_avx512(KernelTable& table) {
   register_cpu_kernels(table, Isa::avx512, TERRACE_LIST(avx512));
   register_linear_avx512(table);
+  register_flash_avx512(table);
+  register_matmul_avx512(table);
+  register_training_avx512(table);
 }
 #else
 void register_avx2(KernelTable&) {}

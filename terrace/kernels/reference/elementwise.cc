@@ -46,7 +46,7 @@ void spread(const KernelArgs& a) {
   each(a, [&](i64, i64) { return a.floats[0] * element(a.in[1], 0, 0); });
 }
 void relu(const KernelArgs& a) {
-  each(a, [&](i64 i, i64 c) { return std::max(0.0, element(a.in[0], i, c)); });
+  each(a, [&](i64 i, i64 c) { return std::max(element(a.in[0], i, c), 0.0); });  // a NaN stays
 }
 void gelu(const KernelArgs& a) {
   each(a, [&](i64 i, i64 c) {

@@ -1,6 +1,4 @@
 // matmul: products in every transposition.
-#include <algorithm>
-
 #include "terrace/kernels/reference/element.h"
 #include "terrace/kernels/reference/reference.h"
 
@@ -12,7 +10,8 @@ void matmul(const KernelArgs& a) {
   const bool tx = a.ints[0] != 0, ty = a.ints[1] != 0, flat = a.ints[2] != 0;
   // Rows of one matrix, and of how many.
   const i64 rows_x = flat ? rows_of(x) : x.dim[x.rank - 2], rows_y = flat ? rows_of(y) : y.dim[y.rank - 2];
-  const i64 batch = flat ? 1 : rows_of(x) / std::max<i64>(rows_x, 1);
+  i64 batch = 1;
+  for (int d = 0; !flat && d + 2 < x.rank; ++d) batch *= x.dim[d];
   const i64 m = tx ? columns_of(x) : rows_x, k = tx ? rows_x : columns_of(x), n = ty ? rows_y : columns_of(y);
   for (i64 b = 0; b < batch; ++b)
     for (i64 i = 0; i < m; ++i)

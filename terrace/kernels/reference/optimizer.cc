@@ -84,7 +84,7 @@ void learning_rate(const KernelArgs& a) {
 void clip(const KernelArgs& a) {
   if (a.worker != 0) return;
   for (i64 c = 0; c < 3; ++c) put(a.out[0], 0, c, element(a.in[0], 0, c));
-  put(a.out[0], 0, 3, std::min(1.0, a.floats[0] / (std::sqrt(element(a.in[1], 0, 0)) + 1e-6)));
+  put(a.out[0], 0, 3, std::min(a.floats[0] / (std::sqrt(element(a.in[1], 0, 0)) + 1e-6), 1.0));
 }
 
 void adamw(const KernelArgs& a) {

@@ -40,6 +40,7 @@
   X(norm_stats)                      \
   X(norm_grad)                       \
   X(norm_grad_weight)                \
+  X(positions)                       \
   X(scatter_rows)                    \
   X(cross_entropy)                   \
   X(cross_entropy_grad)              \

@@ -1,6 +1,5 @@
 // slice, pad, concat, transpose, and windows over images: elements in other places.
-#include <algorithm>
-#include <utility>
+#include <cmath>
 
 #include "terrace/kernels/reference/element.h"
 #include "terrace/kernels/reference/reference.h"
@@ -57,6 +56,16 @@ void clear(const TensorView& v) {
   for (i64 i = 0; i < count_of(v); ++i) put_at(v, i, 0);
 }
 void add_at(const TensorView& v, i64 i, double x) { put_at(v, i, at(v, i) + x); }
+
+/// The first of the largest elements of a window; a NaN counts as the largest.
+template <class EachOf>
+i64 largest(const TensorView& x, EachOf each_of) {
+  i64 best = -1;
+  each_of([&](i64 i) {
+    if (best < 0 || at(x, i) > at(x, best) || (std::isnan(at(x, i)) && !std::isnan(at(x, best)))) best = i;
+  });
+  return best;
+}
 
 }  // namespace
 
@@ -118,12 +127,8 @@ void mean_pool(const KernelArgs& a) {
 }
 void max_pool(const KernelArgs& a) {
   if (a.worker != 0) return;
-  each_pool(a.in[0], a.out[0], a, [&](i64 number, auto each_of) {
-    bool first = true;
-    double top = 0;
-    each_of([&](i64 i) { top = std::exchange(first, false) ? at(a.in[0], i) : std::max(top, at(a.in[0], i)); });
-    put_at(a.out[0], number, top);
-  });
+  each_pool(a.in[0], a.out[0], a,
+            [&](i64 number, auto each_of) { put_at(a.out[0], number, at(a.in[0], largest(a.in[0], each_of))); });
 }
 void mean_pool_grad(const KernelArgs& a) {
   if (a.worker != 0) return;
@@ -135,13 +140,8 @@ void mean_pool_grad(const KernelArgs& a) {
 void max_pool_grad(const KernelArgs& a) {
   if (a.worker != 0) return;
   clear(a.out[0]);
-  each_pool(a.in[0], a.in[1], a, [&](i64 number, auto each_of) {
-    i64 best = -1;
-    each_of([&](i64 i) {
-      if (best < 0 || at(a.in[0], i) > at(a.in[0], best)) best = i;
-    });
-    add_at(a.out[0], best, at(a.in[1], number));
-  });
+  each_pool(a.in[0], a.in[1], a,
+            [&](i64 number, auto each_of) { add_at(a.out[0], largest(a.in[0], each_of), at(a.in[1], number)); });
 }
 
 }  // namespace terrace::reference

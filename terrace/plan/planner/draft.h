@@ -85,7 +85,8 @@ struct Draft {
   std::vector<Split> splits;             ///< by node
   std::vector<std::uint8_t> can_gather;  ///< by node: its table may stay in the file
   u64 input_bytes = 0, state_bytes = 0;  ///< persistent, rounded; inputs at input_bounds
-  std::vector<u32> last_use;             ///< by value: last node that reads it; node count for outputs
+  std::vector<std::vector<char>> computed;  ///< by body and node
+  std::vector<std::vector<u32>> last_use;   ///< by body and value: last node that reads it; node count for outputs
 
   // Chosen by the search over chunk bounds and modes.
   Mode mode = Mode::resident;
@@ -134,7 +135,7 @@ void survey_weights(Draft& d);
 void survey_lifetimes(Draft& d);
 BodySizes sizes_at(const Draft& d, const BodyRequest& body, int halvings);
 int max_halvings(const Draft& d);
-Region pack_region(const Draft& d, const BodySizes& sizes);
+Region pack_region(const Draft& d, std::size_t body, const BodySizes& sizes);
 
 /// Tries to keep weights within `room` bytes of arena (ring included); false if that is not possible.
 bool choose_residency(Draft& d, u64 room);

@@ -18,6 +18,7 @@ struct BodyRequest {
   /// lower than asked: the total of that symbol over all runs (say, 256 prompt tokens).
   double weight = 1;
   SymbolId chunk = kNoSymbol;
+  std::vector<ValueId> goals{};  ///< see Body::goals; with such bodies no weight is streamed
 };
 
 struct PlanRequest {

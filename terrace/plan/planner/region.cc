@@ -33,13 +33,14 @@ BodySizes sizes_at(const Draft&, const BodyRequest& body, int halvings) {
 
 namespace {
 
-void collect(const Draft& d, const BodySizes& sizes, std::vector<Slot>& slots) {
+void collect(const Draft& d, std::size_t body, const BodySizes& sizes, std::vector<Slot>& slots) {
   const Graph& g = d.graph;
   for (NodeId n = 0; n < g.nodes().size(); ++n) {
+    if (!d.computed[body][n]) continue;
     const Node& node = g.node(n);
     for (ValueId v : node.outputs)
       if (g.value(v).alias_of == kNone)
-        slots.push_back({Slot::value, v, n, d.last_use[v], std::max<u64>(1, g.value(v).spec.bytes(sizes.hi).count), 0});
+        slots.push_back({Slot::value, v, n, d.last_use[body][v], std::max<u64>(1, g.value(v).spec.bytes(sizes.hi).count), 0});
     if (gathers(d, n)) {
       const TensorSpec& s = g.value(node.outputs[0]).spec;
       const u64 row = row_bytes(s.dtype, s.layout, s.columns(sizes.hi));
@@ -83,9 +84,9 @@ u64 best_gap(std::vector<std::pair<u64, u64>>& taken, u64 bytes, u64 align) {
 
 }  // namespace
 
-Region pack_region(const Draft& d, const BodySizes& sizes) {
+Region pack_region(const Draft& d, std::size_t body, const BodySizes& sizes) {
   Region r;
-  collect(d, sizes, r.slots);
+  collect(d, body, sizes, r.slots);
   const auto nodes = static_cast<u32>(d.graph.nodes().size());
   std::vector<u64> live(nodes + 1);
   for (const Slot& s : r.slots)

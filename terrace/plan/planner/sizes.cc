@@ -68,7 +68,7 @@ class Search {
     d_.region_bytes = 0;
     auto& by_body = regions_[static_cast<std::size_t>(mode)];
     for (std::size_t b = 0; b < by_body.size(); ++b) {
-      if (!by_body[b]) by_body[b] = pack_region(d_, d_.sizes[b]);
+      if (!by_body[b]) by_body[b] = pack_region(d_, b, d_.sizes[b]);
       d_.region_bytes = std::max(d_.region_bytes, by_body[b]->bytes);
     }
   }
@@ -88,7 +88,7 @@ class Search {
     double sum = 0;
     for (std::size_t b = 0; b < seconds_.size(); ++b) {
       const BodyRequest& body = d_.request.bodies[b];
-      if (!seconds_[b]) seconds_[b] = compute(d_.sizes[b]);
+      if (!seconds_[b]) seconds_[b] = compute(b, d_.sizes[b]);
       double runs = body.weight;
       if (body.chunk != kNoSymbol) {
         const auto chunk = static_cast<double>(d_.sizes[b].hi[static_cast<std::size_t>(body.chunk)]);
@@ -100,10 +100,10 @@ class Search {
   }
 
  private:
-  double compute(const BodySizes& s) const {
+  double compute(std::size_t body, const BodySizes& s) const {
     double t = 0;
     for (NodeId n = 0; n < d_.graph.nodes().size(); ++n)
-      t += node_seconds(d_, n, s.typical, node_workers(d_, n, s.typical)).value;
+      if (d_.computed[body][n]) t += node_seconds(d_, n, s.typical, node_workers(d_, n, s.typical)).value;
     return t;
   }
 
@@ -114,9 +114,16 @@ class Search {
 
 constexpr Mode kModes[] = {Mode::resident, Mode::tables, Mode::streamed};
 
+/// Every repeated body reads every block of the ring, so those that leave nodes out need their weights resident.
+bool allowed(const Draft& d, Mode m) {
+  return m == Mode::resident || std::all_of(d.request.bodies.begin(), d.request.bodies.end(),
+                                            [](const BodyRequest& b) { return b.goals.empty(); });
+}
+
 /// The mode that keeps most and fits with the sizes set; false if none does.
 bool fit(Draft& d, Search& search, u64 arena) {
   for (Mode m : kModes) {
+    if (!allowed(d, m)) continue;
     d.mode = m;
     const u64 least = least_residency(d);
     if (least + d.input_bytes + d.state_bytes > arena) continue;
@@ -161,6 +168,7 @@ Bytes smallest(Draft& d) {
   for (int k = std::max(0, most - 3); k <= most; ++k) {
     search.set_sizes(k);
     for (Mode m : kModes) {
+      if (!allowed(d, m)) continue;
       d.mode = m;
       if (least_residency(d) >= best) continue;
       search.set_mode(m);

@@ -13,6 +13,7 @@ class Emitter {
       : d_(d), b_(body), out_(d.plan.bodies.emplace_back()), touched_(d.plan.placements.size()) {
     const BodySizes& s = d.sizes[body];
     out_.name = d.request.bodies[body].name;
+    out_.goals = d.request.bodies[body].goals;
     out_.symbols = s.intervals;
     out_.typical = s.typical;
   }
@@ -20,6 +21,7 @@ class Emitter {
   void run() {
     moves();
     for (NodeId n = 0; n < d_.graph.nodes().size(); ++n) {
+      if (!d_.computed[b_][n]) continue;
       if (gathers(d_, n))
         gather(n);
       else if (!split(n))

@@ -21,6 +21,8 @@ void check_request(Draft& d) {
     for (std::size_t i = 0; i < bounds.size(); ++i)
       if (b.symbols[i].lo < 0 || b.symbols[i].lo > b.symbols[i].hi || b.symbols[i].hi > bounds[i])
         fail(fmt::format("body {}: interval of {} is empty or beyond its bound", b.name, d.graph.symbols()[i].name));
+    for (ValueId v : b.goals)
+      if (v >= d.graph.values().size()) fail(fmt::format("body {}: no such goal", b.name));
     if (b.chunk != kNoSymbol && (b.chunk < 0 || static_cast<std::size_t>(b.chunk) >= bounds.size()))
       fail(fmt::format("body {}: no such chunk symbol", b.name));
   }
@@ -141,12 +143,16 @@ void survey_lifetimes(Draft& d) {
   const Graph& g = d.graph;
   const auto bounds = g.symbol_bounds();
   const auto end = static_cast<u32>(g.nodes().size());
-  d.last_use.assign(g.values().size(), 0);
-  for (NodeId n = 0; n < end; ++n) {
-    for (ValueId v : g.node(n).inputs) d.last_use[v] = n;
-    for (ValueId v : g.node(n).outputs) d.last_use[v] = n;
+  for (const BodyRequest& body : d.request.bodies) {
+    const std::vector<char>& computed = d.computed.emplace_back(g.needed_nodes(body.goals));
+    std::vector<u32>& last = d.last_use.emplace_back(g.values().size(), 0);
+    for (NodeId n = 0; n < end; ++n) {
+      if (!computed[n]) continue;
+      for (ValueId v : g.node(n).inputs) last[v] = n;
+      for (ValueId v : g.node(n).outputs) last[v] = n;
+    }
+    for (ValueId v : g.outputs()) last[v] = end;
   }
-  for (ValueId v : g.outputs()) d.last_use[v] = end;
   for (const Value& v : g.values())
     if (v.kind == ValueKind::state) d.state_bytes += round_up(v.spec.bytes(bounds).count, 64);
 }

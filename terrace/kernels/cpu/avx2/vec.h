@@ -22,6 +22,8 @@ struct V {
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm256_max_ps(a, b); }
   static F min(F a, F b) { return _mm256_min_ps(a, b); }
+  static F sqrt(F x) { return _mm256_sqrt_ps(x); }
+  static F where_positive(F x, F y) { return _mm256_and_ps(_mm256_cmp_ps(x, set(0), _CMP_GT_OQ), y); }
   static F rint(F x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static F scale(F y, F n) {
     const __m256i i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1);
@@ -73,6 +75,17 @@ struct V {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), _mm256_permutevar8x32_epi32(bytes, order));
     return _mm_cvtsi128_si32(t);
+  }
+
+  using W = __m256i;
+  static constexpr int kWide = 4;
+  static W wide(u64 x) { return _mm256_set1_epi64x(static_cast<i64>(x)); }
+  static W counted_from(u64 x) { return _mm256_add_epi64(wide(x), _mm256_setr_epi64x(0, 1, 2, 3)); }
+  static W product(W a, W b) { return _mm256_mul_epu32(a, b); }
+  static W exclusive_or(W a, W b) { return _mm256_xor_si256(a, b); }
+  static W upper_halves(W a) { return _mm256_srli_epi64(a, 32); }
+  static void store_halves(u64* p, W a, W b) {
+    _mm256_storeu_si256(reinterpret_cast<W*>(p), _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa));
   }
 
  private:

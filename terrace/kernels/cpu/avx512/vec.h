@@ -22,6 +22,8 @@ struct V {
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F max(F a, F b) { return _mm512_max_ps(a, b); }
   static F min(F a, F b) { return _mm512_min_ps(a, b); }
+  static F sqrt(F x) { return _mm512_sqrt_ps(x); }
+  static F where_positive(F x, F y) { return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, set(0), _CMP_GT_OQ), y); }
   static F rint(F x) { return _mm512_roundscale_ps(x, 0x08); }
   static F scale(F y, F n) { return _mm512_scalef_ps(y, n); }
   static F first(F x, int count, float other) {
@@ -73,6 +75,17 @@ struct V {
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0x4e));
     t = _mm_add_epi32(t, _mm_shuffle_epi32(t, 0xb1));
     return _mm_cvtsi128_si32(t);
+  }
+
+  using W = __m512i;
+  static constexpr int kWide = 8;
+  static W wide(u64 x) { return _mm512_set1_epi64(static_cast<i64>(x)); }
+  static W counted_from(u64 x) { return _mm512_add_epi64(wide(x), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7)); }
+  static W product(W a, W b) { return _mm512_mul_epu32(a, b); }
+  static W exclusive_or(W a, W b) { return _mm512_xor_si512(a, b); }
+  static W upper_halves(W a) { return _mm512_srli_epi64(a, 32); }
+  static void store_halves(u64* p, W a, W b) {
+    _mm512_storeu_si512(p, _mm512_mask_blend_epi32(0xaaaa, a, _mm512_slli_epi64(b, 32)));
   }
 
  private:

@@ -3,37 +3,33 @@
 #pragma once
 
 #include "terrace/kernels/cpu/body/math.h"
+#include "terrace/kernels/cpu/body/runs.h"
 #include "terrace/kernels/kernel.h"
 #include "terrace/kernels/rows.h"
 
 namespace terrace {
 namespace {
 
-inline constexpr i64 kColumnUnit = 64;  // floats: four cache lines a cut
-
 template <class Fn>
 inline void unary(const KernelArgs& a, Fn f) {
-  const Part part = part_of(rows_of(a.out[0]), columns_of(a.out[0]), kColumnUnit, a.worker, a.workers);
-  for (i64 i = part.rows.begin; i < part.rows.end; ++i) {
-    const float* x = floats_at(a.in[0], i);
-    float* y = floats_at(a.out[0], i);
-    i64 c = part.columns.begin;
-    for (; c + V::kLanes <= part.columns.end; c += V::kLanes) V::store(y + c, f(V::load(x + c)));
-    if (const i64 rest = part.columns.end - c; rest > 0) store_some(y + c, rest, f(load_some(x + c, rest, 0)));
-  }
+  each_run<2>(a, {&a.in[0], &a.out[0]}, [&](std::byte* const* at, i64, i64 n) {
+    const auto* x = reinterpret_cast<const float*>(at[0]);
+    auto* y = reinterpret_cast<float*>(at[1]);
+    i64 c = 0;
+    for (; c + V::kLanes <= n; c += V::kLanes) V::store(y + c, f(V::load(x + c)));
+    if (c < n) store_some(y + c, n - c, f(load_some(x + c, n - c, 0)));
+  });
 }
 
 template <class Fn>
 inline void binary(const KernelArgs& a, Fn f) {
-  const Part part = part_of(rows_of(a.out[0]), columns_of(a.out[0]), kColumnUnit, a.worker, a.workers);
-  for (i64 i = part.rows.begin; i < part.rows.end; ++i) {
-    const float *x = floats_at(a.in[0], i), *z = floats_at(a.in[1], i);
-    float* y = floats_at(a.out[0], i);
-    i64 c = part.columns.begin;
-    for (; c + V::kLanes <= part.columns.end; c += V::kLanes) V::store(y + c, f(V::load(x + c), V::load(z + c)));
-    if (const i64 rest = part.columns.end - c; rest > 0)
-      store_some(y + c, rest, f(load_some(x + c, rest, 0), load_some(z + c, rest, 0)));
-  }
+  each_run<3>(a, {&a.in[0], &a.in[1], &a.out[0]}, [&](std::byte* const* at, i64, i64 n) {
+    const auto *x = reinterpret_cast<const float*>(at[0]), *z = reinterpret_cast<const float*>(at[1]);
+    auto* y = reinterpret_cast<float*>(at[2]);
+    i64 c = 0;
+    for (; c + V::kLanes <= n; c += V::kLanes) V::store(y + c, f(V::load(x + c), V::load(z + c)));
+    if (c < n) store_some(y + c, n - c, f(load_some(x + c, n - c, 0), load_some(z + c, n - c, 0)));
+  });
 }
 
 inline void add_body(const KernelArgs& a) {
@@ -51,15 +47,21 @@ inline void silu_mul_body(const KernelArgs& a) {
 
 inline void rope_body(const KernelArgs& a) {
   const i64 head = a.ints[0], d = columns_of(a.in[1]), heads = columns_of(a.in[0]) / head;
+  const i64 positions = rows_of(a.in[1]);  // x may be a batch of them
+  float turn[V::kLanes];                   // (1, 1), or (1, -1) for the inverse rotation
+  for (int i = 0; i < V::kLanes; ++i) turn[i] = i % 2 == 1 && a.ints[1] != 0 ? -1.0f : 1.0f;
+  const F way = V::load(turn);
   const Range rows = share(rows_of(a.out[0]), 1, a.worker, a.workers);
   for (i64 i = rows.begin; i < rows.end; ++i) {
-    const float* angles = floats_at(a.in[1], i);
+    const float* angles = floats_at(a.in[1], i % positions);
     for (i64 h = 0; h < heads; ++h) {
       const float* x = floats_at(a.in[0], i) + h * head;
       float* y = floats_at(a.out[0], i) + h * head;
       i64 e = 0;
-      for (; e + V::kLanes <= d; e += V::kLanes) V::store(y + e, V::rotate(V::load(x + e), V::load(angles + e)));
-      if (e < d) store_some(y + e, d - e, V::rotate(load_some(x + e, d - e, 0), load_some(angles + e, d - e, 0)));
+      for (; e + V::kLanes <= d; e += V::kLanes)
+        V::store(y + e, V::rotate(V::load(x + e), V::mul(V::load(angles + e), way)));
+      if (e < d)
+        store_some(y + e, d - e, V::rotate(load_some(x + e, d - e, 0), V::mul(load_some(angles + e, d - e, 0), way)));
       for (e = d; e < head; ++e) y[e] = x[e];
     }
   }

@@ -52,7 +52,7 @@ void take_rows(const KernelArgs& a) {
   const Range rows = share(rows_of(a.out[0]), 1, a.worker, a.workers);
   for (i64 i = rows.begin; i < rows.end; ++i) {
     i32 id;
-    std::memcpy(&id, a.in[1].data + i * a.in[1].stride[0], 4);
+    std::memcpy(&id, entry_at(a.in[1], i), 4);
     copy_row(a.in[0], id, a.out[0], i);
   }
 }
@@ -84,6 +84,12 @@ void rope_angles(const KernelArgs& a) {
       to[1] = static_cast<float>(std::sin(angle));
     }
   }
+}
+
+void positions(const KernelArgs& a) {
+  const Range rows = share(rows_of(a.out[0]), 1, a.worker, a.workers);
+  for (i64 i = rows.begin; i < rows.end; ++i)
+    for (i64 c = 0; c < columns_of(a.out[0]); ++c) reinterpret_cast<i32*>(row_at(a.out[0], i))[c] = static_cast<i32>(c);
 }
 
 }  // namespace terrace::portable

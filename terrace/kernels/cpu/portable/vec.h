@@ -31,6 +31,11 @@ struct V {
   /// b where a is NaN.
   static F max(F a, F b) { return a > b ? a : b; }
   static F min(F a, F b) { return a < b ? a : b; }
+  static F sqrt(F x) {
+    return F{__builtin_sqrtf(x[0]), __builtin_sqrtf(x[1]), __builtin_sqrtf(x[2]), __builtin_sqrtf(x[3])};
+  }
+  /// y where x > 0, else 0.
+  static F where_positive(F x, F y) { return x > set(0) ? y : set(0); }
   /// To integers, ties to even; |x| < 2^22.
   static F rint(F x) { return (x + 12582912.0f) - 12582912.0f; }
   /// y * 2^n for an integer n in [-252, 254], rounded once.
@@ -98,6 +103,16 @@ struct V {
     }
     return sum;
   }
+  /// kWide lanes of 64 bits, of which products see the lower halves. One here: scalars multiply faster.
+  using W = u64;
+  static constexpr int kWide = 1;
+  static W wide(u64 x) { return x; }
+  static W counted_from(u64 x) { return x; }
+  static W product(W a, W b) { return (a & 0xffffffffu) * (b & 0xffffffffu); }
+  static W exclusive_or(W a, W b) { return a ^ b; }
+  static W upper_halves(W a) { return a >> 32; }
+  /// The lower halves of a, with those of b above them.
+  static void store_halves(u64* p, W a, W b) { *p = (a & 0xffffffffu) | b << 32; }
 
  private:
   typedef u32 U __attribute__((vector_size(16)));

@@ -1,0 +1,45 @@
+// GPT-2's architecture for training (Radford et al. 2019): learned positions, pre-norm blocks, GELU, tied output
+// matrix.
+#pragma once
+
+#include "terrace/nn/parameters.h"
+
+namespace terrace::nn {
+
+struct GptConfig {
+  i64 vocabulary = 256, context = 64, width = 128, heads = 4, layers = 4;
+  double dropout = 0;
+  DType dtype = DType::f32;  ///< f64 for checks by the interpreter
+};
+
+/// Declares its parameters once; each call of logits() adds a pass forward over them.
+class Gpt {
+ public:
+  /// Throws Error(usage) if the heads do not divide the width.
+  Gpt(GraphBuilder& builder, const GptConfig& config);
+  /// ids i32 [B, T], T at most the context -> [B, T, vocabulary]. `step` (i32 [1]) drives dropout; kNone: no dropout.
+  ValueId logits(ValueId ids, ValueId step = kNone);
+  const std::vector<Parameter>& parameters() const { return parameters_; }
+
+ private:
+  ValueId parameter(const std::string& name, Shape shape, double deviation, double constant = 0);
+  struct Block {
+    ValueId norm1[2], q, k, v, out, norm2[2], up, down;
+  };
+  ValueId block(ValueId x, const Block& p, const std::string& name, ValueId step);
+  ValueId product(ValueId x, ValueId w, const std::string& name);
+  ValueId norm(ValueId x, const ValueId (&w)[2], const std::string& name);
+  ValueId drop(ValueId x, ValueId step);
+
+  GraphBuilder& b_;
+  GptConfig c_;
+  std::vector<Parameter> parameters_;
+  ValueId table_ = kNone, places_ = kNone, last_norm_[2] = {kNone, kNone};
+  std::vector<Block> blocks_;
+  i64 drops_ = 0;
+};
+
+/// Mean cross-entropy of logits [B, T, V] for targets i32 [B, T]: [1].
+ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets);
+
+}  // namespace terrace::nn

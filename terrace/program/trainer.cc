@@ -1,0 +1,101 @@
+#include "terrace/program/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "terrace/core/error.h"
+#include "terrace/program/reserve.h"
+
+namespace terrace {
+namespace {
+
+std::string evaluation_name(std::size_t i) { return fmt::format("eval {}", i); }
+
+std::span<float> floats_of(const TensorView& v) {
+  return {reinterpret_cast<float*>(v.data), static_cast<std::size_t>(packed_bytes(v).count / 4)};
+}
+
+}  // namespace
+
+Trainer::Trainer(Graph graph, const nn::Update& update, std::span<const nn::Parameter> parameters, Machine machine,
+                 const TrainerOptions& options)
+    : parameters_(parameters.begin(), parameters.end()), update_(update), evaluations_(options.evaluations) {
+  PlanRequest request;
+  BodyRequest step;
+  step.name = "step";
+  step.goals = update.changed;
+  step.goals.push_back(update.loss);
+  request.bodies.push_back(step);
+  for (std::size_t i = 0; i < evaluations_.size(); ++i) {
+    BodyRequest evaluation;
+    evaluation.name = evaluation_name(i);
+    evaluation.weight = 0.01;
+    evaluation.goals = {evaluations_[i]};
+    request.bodies.push_back(evaluation);
+  }
+  ProcessNeeds needs;
+  needs.graph = Bytes{graph.memory_bytes()};
+  needs.threads = options.threads;
+  const TierId memory = machine.main_memory();
+  request.reserves = process_reserves(memory, needs);
+  if (options.budget) request.budget.push_back({memory, *options.budget});
+  request.threads = options.threads;
+  request.isa = options.isa;
+  program_ = std::make_unique<Program>(compile(std::move(graph), std::move(machine), request));
+}
+
+void Trainer::start(u64 seed) {
+  program_->load({});
+  for (const nn::Parameter& p : parameters_) nn::initialize(p, seed, values(p.value));
+}
+
+float Trainer::step(std::span<const InputBinding> inputs) {
+  trace_ = &program_->run("step", {{}, inputs});
+  return floats_of(program_->output(update_.loss))[0];
+}
+
+std::span<const float> Trainer::evaluate(ValueId goal, std::span<const InputBinding> inputs) {
+  const auto at = std::find(evaluations_.begin(), evaluations_.end(), goal);
+  if (at == evaluations_.end()) throw Error(ErrorKind::usage, "is none of the evaluations planned for");
+  trace_ = &program_->run(evaluation_name(static_cast<std::size_t>(at - evaluations_.begin())), {{}, inputs});
+  return floats_of(program_->output(goal));
+}
+
+std::span<float> Trainer::values(ValueId state) {
+  if (!program_->loaded()) throw Error(ErrorKind::usage, "start() comes first");
+  return floats_of(program_->host().state(state));
+}
+
+namespace {
+/// Placements of the step's own: what lives from one step of the plan to another.
+template <class F>
+void each_of_region(const Plan& plan, F f) {
+  const u32 body = plan.find_body("step");
+  for (const Placement& p : plan.placements)
+    if (p.owner == Owner::plan && p.body == body) f(p);
+}
+}  // namespace
+
+Bytes Trainer::region_bytes() const {
+  u64 begin = ~u64{0}, end = 0;
+  each_of_region(plan(), [&](const Placement& p) {
+    begin = std::min(begin, p.offset);
+    end = std::max(end, p.offset + round_up(p.bytes.count, 64));
+  });
+  return Bytes{end > begin ? end - begin : 0};
+}
+
+Bytes Trainer::live_bytes() const {
+  std::vector<i64> change(plan().bodies[plan().find_body("step")].steps.size() + 1, 0);
+  each_of_region(plan(), [&](const Placement& p) {
+    const auto bytes = static_cast<i64>(round_up(p.bytes.count, 64));
+    change[p.birth] += bytes;
+    change[p.death + 1] -= bytes;
+  });
+  i64 live = 0, most = 0;
+  for (i64 c : change) most = std::max(most, live += c);
+  return Bytes{static_cast<u64>(most)};
+}
+
+}  // namespace terrace

@@ -1,0 +1,55 @@
+// Training on this machine: a graph with its optimizer, planned, run step by step.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "terrace/nn/parameters.h"
+#include "terrace/program/program.h"
+
+namespace terrace {
+
+struct TrainerOptions {
+  std::optional<Bytes> budget{};  ///< of the whole process; none: no limit but the machine's memory
+  int threads = 1;
+  Isa isa = Isa::portable;
+  /// Graph outputs that evaluate() may ask for, each computed without the update.
+  std::vector<ValueId> evaluations{};
+};
+
+/// A graph without symbols and without weights from files, whose states are parameters, moments and counts.
+class Trainer {
+ public:
+  /// Plans and verifies. Throws Error(does_not_fit) with the smallest budget that would do.
+  Trainer(Graph graph, const nn::Update& update, std::span<const nn::Parameter> parameters, Machine machine,
+          const TrainerOptions& options);
+
+  /// Sets up memory and threads, all states zero but the parameters: see nn::initialize.
+  void start(u64 seed);
+  /// One step of the optimizer; the loss before it. Inputs must all be bound.
+  float step(std::span<const InputBinding> inputs);
+  /// An f32 output without any change of states.
+  std::span<const float> evaluate(ValueId goal, std::span<const InputBinding> inputs);
+  /// A parameter's numbers (or a moment's), to be read or set between steps.
+  std::span<float> values(ValueId state);
+
+  std::span<const nn::Parameter> parameters() const { return parameters_; }
+  const Plan& plan() const { return program_->plan(); }
+  const Graph& graph() const { return program_->graph(); }
+  const Trace& trace() const { return *trace_; }  ///< of the last step or evaluation
+  /// The arena's region for activations, gradients and scratch of a step, and the most bytes of it that live at once:
+  /// no packing takes less.
+  Bytes region_bytes() const;
+  Bytes live_bytes() const;
+
+ private:
+  std::unique_ptr<Program> program_;
+  std::vector<nn::Parameter> parameters_;
+  nn::Update update_;
+  std::vector<ValueId> evaluations_;
+  const Trace* trace_ = nullptr;
+};
+
+}  // namespace terrace

@@ -1,0 +1,19 @@
+// flash_attention for AVX-512, emulated: its arithmetic is checked on processors without AVX-512 too.
+#define TERRACE_SIMDE
+#include "terrace/kernels/cpu/avx512/flash.cc"
+
+#include "kernels/flash_check.h"
+
+namespace terrace {
+namespace {
+
+using namespace flash_check;
+
+const Kernels kEmulated{"emulated", avx512_simde::flash_attention, avx512_simde::flash_attention_grad};
+
+TEST(FlashEmulatedAvx512, EdgesOfTilesAndBlocks) { expect_edges({kEmulated}, 200000); }
+TEST(FlashEmulatedAvx512, HeadsGroupsAndStrides) { expect_heads({kEmulated}); }
+TEST(FlashEmulatedAvx512, WhatIsNotSeenLeavesNoTrace) { expect_causal(kEmulated, 70, 70, 41); }
+
+}  // namespace
+}  // namespace terrace

@@ -1,0 +1,49 @@
+// matmul for this processor's instruction sets.
+#include "kernels/matmul_check.h"
+
+namespace terrace {
+namespace {
+
+using namespace matmul_check;
+
+class Matmul : public ::testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override {
+    if (GetParam() > best_isa()) GTEST_SKIP() << "not on this processor";
+    const KernelTable table = cpu_kernels(GetParam());
+    const Kernel* k = table.find_by_name("matmul." + std::string(name_of(GetParam())));
+    ASSERT_NE(k, nullptr);
+    fn = k->fn;
+  }
+  KernelFn fn = nullptr;
+  const bool fused = GetParam() != Isa::portable;
+};
+
+TEST_P(Matmul, EdgesOfTilesPanelsAndBlocks) { expect_edges(fn, fused, 1 << 30); }
+TEST_P(Matmul, Empty) { expect_empty(fn, fused); }
+TEST_P(Matmul, Batches) { expect_batches(fn, fused); }
+TEST_P(Matmul, Flattened) { expect_flat(fn, fused); }
+
+TEST_P(Matmul, RandomSizes) {
+  std::mt19937 rng(11);
+  for (int i = 0; i < 60; ++i) {
+    const auto upto = [&](i64 n) { return static_cast<i64>(rng() % static_cast<unsigned>(n)) + 1; };
+    Case c{upto(60), upto(90), upto(50), rng() % 2 == 0, rng() % 2 == 0, false, {}, {}};
+    if (rng() % 2 == 0) c.batch = {upto(4)};
+    if (rng() % 3 == 0) c.gaps = {upto(9), upto(5)};
+    expect_case(fn, fused, c);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isas, Matmul, ::testing::Values(Isa::portable, Isa::avx2, Isa::avx512),
+                         [](const auto& isa) { return std::string(name_of(isa.param)); });
+
+TEST(MatmulScratch, IsBoundedAndGrowsWithTheMatrix) {
+  EXPECT_EQ(matmul_scratch(1, 1), 4u * (16 * 32 + 16 * 400));
+  EXPECT_EQ(matmul_scratch(768, 3072), 4u * (384 * 512 + 16 * 400));
+  EXPECT_EQ(matmul_scratch(i64{1} << 40, i64{1} << 40), matmul_scratch(768, 3072));
+  EXPECT_LE(matmul_scratch(512, 384), 793u << 10);
+}
+
+}  // namespace
+}  // namespace terrace

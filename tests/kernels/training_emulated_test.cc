@@ -1,0 +1,30 @@
+// The AVX-512 training kernels, emulated: checked on processors without AVX-512 too.
+#define TERRACE_SIMDE
+#include "terrace/kernels/cpu/avx512/training.cc"
+
+#include "kernels/training_check_ops.h"
+
+namespace terrace {
+namespace {
+
+using namespace training_check;
+
+const KernelTable& table() {
+  static const KernelTable t = [] {
+    KernelTable made;
+    add_kernels(made, Isa::avx512, avx512_simde::kTraining, kTrainingKernels);
+    return made;
+  }();
+  return t;
+}
+
+TEST(EmulatedTraining, Elementwise) { expect_elementwise(table()); }
+TEST(EmulatedTraining, Norms) { expect_norms(table()); }
+TEST(EmulatedTraining, Sums) { expect_sums(table()); }
+TEST(EmulatedTraining, Loss) { expect_loss(table()); }
+TEST(EmulatedTraining, Dropout) { expect_dropout(table()); }
+TEST(EmulatedTraining, Casts) { expect_casts(table()); }
+TEST(EmulatedTraining, Optimizers) { expect_optimizers(table()); }
+
+}  // namespace
+}  // namespace terrace

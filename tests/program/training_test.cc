@@ -1,0 +1,227 @@
+// Training as a longer graph: the gradient of a whole model, and steps on the host engine against the interpreter.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "engine/gradient_check.h"
+#include "support/planning.h"
+#include "terrace/core/error.h"
+#include "terrace/nn/gpt.h"
+#include "terrace/plan/verify.h"
+#include "terrace/program/program.h"
+
+namespace terrace {
+namespace {
+
+nn::GptConfig tiny() {
+  nn::GptConfig c;
+  c.vocabulary = 11;
+  c.context = 7;
+  c.width = 8;
+  c.heads = 2;
+  c.layers = 2;
+  return c;
+}
+
+/// Bodies of a graph without symbols.
+BodyRequest body(const char* name, std::vector<ValueId> goals = {}) {
+  BodyRequest b;
+  b.name = name;
+  b.goals = std::move(goals);
+  return b;
+}
+
+struct Step {
+  Step(const nn::GptConfig& config, const nn::AdamW& adamw, i64 parts, i64 batch, i64 length) {
+    GraphBuilder b;
+    const ValueId step = b.state("step", testing::i32_spec({Dim(1)}));
+    nn::Gpt model(b, config);
+    parameters = model.parameters();
+    for (i64 part = 0; part < parts; ++part) {
+      ids.push_back(b.input("ids" + std::to_string(part), testing::i32_spec({Dim(batch), Dim(length)})));
+      targets.push_back(b.input("targets" + std::to_string(part), testing::i32_spec({Dim(batch), Dim(length)})));
+    }
+    const auto i = [](i64 part) { return static_cast<std::size_t>(part); };
+    eval = nn::mean_cross_entropy(b, model.logits(ids[0]), targets[0]);  // reads weights before they change
+    update = nn::add_adamw(
+        b, [&](i64 part) { return nn::mean_cross_entropy(b, model.logits(ids[i(part)], step), targets[i(part)]); },
+        parts, parameters, step, adamw);
+    b.output(update.loss);
+    b.output(eval);
+    graph = b.finish();
+  }
+  /// Random tokens for step `s`.
+  std::vector<InputBinding> bind(u64 s) {
+    tokens.clear();
+    std::vector<InputBinding> in;
+    for (const auto* list : {&ids, &targets})
+      for (ValueId v : *list)
+        tokens.push_back(
+            testing::random_ids(graph.value(v).spec.rows({}) * graph.value(v).spec.columns({}), 11, s * 97 + v));
+    std::size_t i = 0;
+    for (const auto* list : {&ids, &targets})
+      for (ValueId v : *list) in.push_back({v, std::as_bytes(std::span(tokens[i++]))});
+    return in;
+  }
+  Graph graph;
+  std::vector<nn::Parameter> parameters;
+  nn::Update update;
+  std::vector<ValueId> ids, targets;
+  ValueId eval = kNone;
+  std::vector<std::vector<i32>> tokens;
+};
+
+std::vector<float> floats(std::span<const std::byte> bytes) {
+  std::vector<float> f(bytes.size() / 4);
+  std::memcpy(f.data(), bytes.data(), bytes.size());
+  return f;
+}
+std::span<std::byte> bytes_of(const TensorView& v) { return {v.data, static_cast<std::size_t>(packed_bytes(v).count)}; }
+
+/// Loss of every step, and the weights after them, by one engine.
+struct History {
+  std::vector<float> loss, eval;
+  std::vector<float> weights;
+};
+constexpr u64 kSteps = 4;
+
+History interpreted(Step& s) {
+  KernelTable kernels;
+  register_reference(kernels);
+  Interpreter run(s.graph, kernels, {});
+  for (const nn::Parameter& p : s.parameters) {
+    std::vector<float> w(run.state(p.value).size() / 4);
+    nn::initialize(p, 1, w);
+    std::memcpy(run.state(p.value).data(), w.data(), w.size() * 4);
+  }
+  History h;
+  for (u64 i = 0; i < kSteps; ++i) {
+    const auto in = s.bind(i);
+    run.run({{}, in}, std::vector<ValueId>{s.eval});
+    h.eval.push_back(floats(run.bytes(s.eval))[0]);
+    auto goals = s.update.changed;
+    goals.push_back(s.update.loss);
+    run.run({{}, in}, goals);
+    h.loss.push_back(floats(run.bytes(s.update.loss))[0]);
+  }
+  for (const nn::Parameter& p : s.parameters) {
+    const auto w = floats(run.state(p.value));
+    h.weights.insert(h.weights.end(), w.begin(), w.end());
+  }
+  return h;
+}
+
+History planned(Step& s, int threads, Isa isa) {
+  auto goals = s.update.changed;
+  goals.push_back(s.update.loss);
+  PlanRequest request;
+  request.bodies = {body("step", goals), body("eval", {s.eval})};
+  request.threads = threads;
+  request.isa = isa;
+  GraphBuilder copy(s.graph);
+  Program p = compile(copy.finish(), testing::small_machine(64), request);
+  p.load({});
+  for (const nn::Parameter& w : s.parameters) {
+    const auto to = bytes_of(p.host().state(w.value));
+    std::vector<float> values(to.size() / 4);
+    nn::initialize(w, 1, values);
+    std::memcpy(to.data(), values.data(), to.size());
+  }
+  History h;
+  for (u64 i = 0; i < kSteps; ++i) {
+    const auto in = s.bind(i);
+    p.run("eval", {{}, in});
+    h.eval.push_back(floats(bytes_of(p.output(s.eval)))[0]);
+    p.run("step", {{}, in});
+    h.loss.push_back(floats(bytes_of(p.output(s.update.loss)))[0]);
+  }
+  for (const nn::Parameter& w : s.parameters) {
+    const auto v = floats(bytes_of(p.host().state(w.value)));
+    h.weights.insert(h.weights.end(), v.begin(), v.end());
+  }
+  return h;
+}
+
+TEST(Training, WholeModelsGradient) {
+  testing::GradientCheck c(5);
+  nn::GptConfig config = tiny();
+  config.dtype = DType::f64;
+  config.layers = 1;
+  nn::Gpt model(c.b, config);
+  for (const nn::Parameter& p : model.parameters()) c.wrt(p.value, 0.5);
+  const ValueId logits = model.logits(c.ids({Dim(2), Dim(5)}, config.vocabulary));
+  c.expect_gradient(c.b.apply(ops::cross_entropy, {logits, c.ids({Dim(2), Dim(5)}, config.vocabulary)})[0]);
+}
+
+void expect_close(const History& got, const History& want, double tolerance) {
+  for (std::size_t i = 0; i < want.loss.size(); ++i) {
+    EXPECT_NEAR(got.loss[i], want.loss[i], tolerance) << "step " << i;
+    EXPECT_NEAR(got.eval[i], want.eval[i], tolerance) << "step " << i;
+  }
+  ASSERT_EQ(got.weights.size(), want.weights.size());
+  double error = 0, norm = 0;
+  for (std::size_t i = 0; i < want.weights.size(); ++i) {
+    error += std::pow(got.weights[i] - want.weights[i], 2);
+    norm += std::pow(want.weights[i], 2);
+  }
+  EXPECT_LE(std::sqrt(error), 10 * tolerance * std::sqrt(norm));
+}
+
+TEST(Training, StepsOnTheHostAreTheInterpreters) {
+  nn::AdamW adamw;
+  adamw.warm_up = 2;
+  adamw.rate = 1e-2;
+  for (const double clip : {0.0, 0.5})
+    for (const i64 parts : {1, 2}) {
+      adamw.clip = clip;
+      nn::GptConfig config = tiny();
+      config.dropout = parts == 2 ? 0.2 : 0;
+      Step s(config, adamw, parts, 3, 6);
+      const History want = interpreted(s);
+      EXPECT_LT(want.loss[0], 3) << "ln 11 = 2.4 at first";
+      for (const Isa isa : {Isa::portable, best_isa()}) {
+        const History one = planned(s, 1, isa), two = planned(s, 2, isa);
+        expect_close(one, want, 2e-5);
+        EXPECT_EQ(one.loss, two.loss);
+        EXPECT_EQ(one.weights, two.weights);
+      }
+    }
+}
+
+/// An eval between steps changes nothing.
+TEST(Training, UpdatesRunAsSoonAsTheyCan) {
+  Step s(tiny(), {}, 1, 2, 5);
+  PlanRequest request;
+  request.bodies = {body("step")};
+  GraphBuilder copy(s.graph);
+  const Program p = compile(copy.finish(), testing::small_machine(64), request);
+  // The output matrix is tied to the table, whose gradient is complete last; the last norm's update comes long before.
+  u32 last_norm = 0, table = 0;
+  const Body& b = p.plan().bodies.back();
+  for (u32 i = 0; i < b.steps.size(); ++i)
+    for (const Operand& o : b.writes(b.steps[i])) {
+      if (p.graph().value(o.value).name == "ln_f.weight'") last_norm = i;
+      if (p.graph().value(o.value).name == "wte'") table = i;
+    }
+  EXPECT_GT(last_norm, 0u);
+  EXPECT_LT(last_norm, b.steps.size() / 2);
+  EXPECT_GT(table, b.steps.size() * 8 / 10);
+}
+
+TEST(Initialization, IsNormalAndDependsOnNameAndSeedAlone) {
+  const nn::Parameter p{"h.0.mlp.up", 0, 0.02, 0, true};
+  std::vector<float> a(10001), b(10001), part(7);
+  nn::initialize(p, 3, a);
+  nn::initialize(p, 3, part);
+  EXPECT_TRUE(std::equal(part.begin(), part.end() - 1, a.begin()));
+  nn::initialize(p, 4, b);
+  EXPECT_NE(a, b);
+  double mean = 0, square = 0;
+  for (float x : a) mean += x / 10001.0, square += x * x / 10001.0;
+  EXPECT_NEAR(mean, 0, 0.001);
+  EXPECT_NEAR(std::sqrt(square), 0.02, 0.001);
+}
+
+}  // namespace
+}  // namespace terrace
