@@ -18,6 +18,7 @@ void require_qkv(std::span<const TensorSpec> in, const Attrs& a) {
   const Dim width = in[0].shape[2], kv = in[1].shape[2];
   require(!width.is_symbol() && !kv.is_symbol() && width.value % h == 0 && kv.value == width.value / h * g,
           "needs heads of one size: q has heads * size columns, k and v groups * size");
+  require(width.value / h <= 256, "heads have at most 256 columns");
   require(a.floats[0] > 0, "floats[0] (scale) must be positive");
 }
 TensorSpec lse_of(const TensorSpec& q, const Attrs& a) {
@@ -62,14 +63,26 @@ void grad(GradContext& c) {
     if (c.wants(i)) c.give(i, d[static_cast<std::size_t>(i)]);
 }
 
-/// Tiles and, backward, a number a query: see kernels/cpu/flash.h.
+// Scratch: flash_scratch and flash_grad_scratch of kernels/cpu/flash.h, of which ops may know nothing; a test compares.
+i64 wide(const OpInstance& op) { return (op.in[0].dim[2] / op.attrs.ints[0] + 31) / 32 * 32; }
+i64 at_most(i64 rows, i64 n) { return rows < n ? rows : std::max<i64>(n, 1); }
+/// A block of queries with their sums, a tile of 128 keys and values, a tile of scores.
 Bytes scratch(const OpInstance& op, int workers) {
-  return Bytes{((u64{1} << 20) + round_up(static_cast<u64>(op.in[0].dim[1]) * 8, 64)) * static_cast<u64>(workers)};
+  const i64 w = wide(op), n = op.in[0].dim[1], m = op.in[1].dim[1];
+  const i64 block = at_most((m * w <= 65536 ? 16384 : 65536) / w / 16 * 16, n);
+  return Bytes{round_up(static_cast<u64>(4 * (2 * w * (block + 128) + 8 * 128 + 2 * block)), 64) *
+               static_cast<u64>(workers)};
+}
+/// Five tiles of 64 keys, three of 32 queries, two of scores, and two numbers for each query of a block.
+Bytes scratch_grad(const OpInstance& op, int workers) {
+  const i64 w = wide(op), tiles = w * (5 * 64 + 3 * 32) + 2 * 64 * 32;
+  const i64 block = at_most((244000 - tiles - 4 * 64 * w) / (3 * w) / 32 * 32, op.in[0].dim[1]);
+  return Bytes{round_up(static_cast<u64>(4 * (tiles + 2 * block)), 64) * static_cast<u64>(workers)};
 }
 
 }  // namespace
 
 const OpDef flash_attention{"flash_attention", OpClass::attention, 3, 2, infer, cost<2>, scratch, {}, 0, false, grad};
-const OpDef flash_attention_grad{"flash_attention_grad", OpClass::attention, 6, 3, infer_grad, cost<5>, scratch};
+const OpDef flash_attention_grad{"flash_attention_grad", OpClass::attention, 6, 3, infer_grad, cost<5>, scratch_grad};
 
 }  // namespace terrace::ops

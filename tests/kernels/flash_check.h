@@ -188,6 +188,9 @@ inline void expect_case(const All& all, const Case& c, std::vector<i64> gaps = {
 inline void expect_edges(const All& k, i64 most) {
   for (const bool causal : {false, true})
     for (const auto& [n, m, size] : {std::array<i64, 3>{1, 1, 1},
+                                     {0, 70, 16},
+                                     {70, 0, 16},
+                                     {0, 0, 3},
                                      {1, 1, 64},
                                      {2, 3, 5},
                                      {1, 70, 16},

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "terrace/graph/graph.h"
+#include "terrace/kernels/cpu/flash.h"
+#include "terrace/kernels/cpu/matmul.h"
 
 namespace terrace {
 namespace {
@@ -63,6 +65,37 @@ TEST(Ops, AppendingWritesOnlyTheRows) {
   EXPECT_EQ(c.read[0].count, 0u);
   EXPECT_EQ(c.read[1].count, 3u * 64 * 4);
   EXPECT_EQ(c.write[0].count, 3u * 64 * 2);
+}
+
+/// Ops state the scratch that their kernels want without including them.
+u64 scratch_of(const OpDef& op, const std::vector<TensorSpec>& in, const Attrs& attrs) {
+  const std::vector<TensorSpec> out = op.infer(in, attrs);
+  std::vector<TensorView> vi, vo;
+  for (const TensorSpec& s : in) vi.push_back(make_view(s, nullptr, {}));
+  for (const TensorSpec& s : out) vo.push_back(make_view(s, nullptr, {}));
+  const Bytes one = op.scratch({vi, vo, attrs, {}}, 1), three = op.scratch({vi, vo, attrs, {}}, 3);
+  EXPECT_EQ(three.count, 3 * one.count);
+  return one.count;
+}
+
+TEST(Ops, ScratchIsWhatTheKernelsAsk) {
+  for (const i64 d : {1, 31, 32, 64, 100, 256})
+    for (const i64 n : {1, 17, 64, 1024, 5000})
+      for (const i64 m : {1, 64, 2000}) {
+        Attrs a;
+        a.ints = {2, 1, 1, 0};
+        a.floats[0] = 1;
+        const TensorSpec q = f32({Dim(3), Dim(n), Dim(2 * d)}), k = f32({Dim(3), Dim(m), Dim(d)});
+        const TensorSpec lse = f32({Dim(3), Dim(2), Dim(n)});
+        EXPECT_EQ(scratch_of(ops::flash_attention, {q, k, k}, a), flash_scratch(d, n, m));
+        EXPECT_EQ(scratch_of(ops::flash_attention_grad, {q, k, k, q, lse, q}, a), flash_grad_scratch(d, n));
+        for (const i64 t : {0, 1, 2, 3}) {
+          a.ints = {t & 1, t >> 1, 0, 0};
+          const TensorSpec x = t & 1 ? f32({Dim(m), Dim(d)}) : f32({Dim(d), Dim(m)});
+          const TensorSpec y = t & 2 ? f32({Dim(n), Dim(m)}) : f32({Dim(m), Dim(n)});
+          EXPECT_EQ(scratch_of(ops::matmul, {x, y}, a), matmul_scratch(n, m));
+        }
+      }
 }
 
 }  // namespace

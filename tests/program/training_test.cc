@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
 
 #include "engine/gradient_check.h"
 #include "support/planning.h"
@@ -10,6 +11,7 @@
 #include "terrace/nn/gpt.h"
 #include "terrace/plan/verify.h"
 #include "terrace/program/program.h"
+#include "terrace/program/trainer.h"
 
 namespace terrace {
 namespace {
@@ -189,7 +191,6 @@ TEST(Training, StepsOnTheHostAreTheInterpreters) {
     }
 }
 
-/// An eval between steps changes nothing.
 TEST(Training, UpdatesRunAsSoonAsTheyCan) {
   Step s(tiny(), {}, 1, 2, 5);
   PlanRequest request;
@@ -207,6 +208,65 @@ TEST(Training, UpdatesRunAsSoonAsTheyCan) {
   EXPECT_GT(last_norm, 0u);
   EXPECT_LT(last_norm, b.steps.size() / 2);
   EXPECT_GT(table, b.steps.size() * 8 / 10);
+}
+
+/// tests/data/torch/gpt_20_steps.py: the same weights, batches and options.
+TEST(Training, TwentyStepsAreThoseOfPyTorch) {
+  nn::GptConfig config;
+  config.vocabulary = 65;
+  config.context = 32;
+  config.width = 64;
+  config.layers = 2;
+  nn::AdamW adamw;
+  adamw.rate = 1e-2;
+  adamw.least_rate = 1e-3;
+  adamw.beta2 = 0.99;
+  adamw.clip = 1;
+  adamw.warm_up = 5;
+  adamw.steps = 20;
+  Step s(config, adamw, 1, 4, 32);
+  TrainerOptions options;
+  options.isa = best_isa();
+  options.threads = 2;
+  Trainer trainer(std::move(s.graph), s.update, s.parameters, testing::small_machine(64), options);
+  trainer.start(1);
+  std::ifstream file(std::string(TERRACE_TEST_DATA) + "/torch/gpt_20_steps.txt");
+  u64 state = 12345;
+  std::vector<i32> ids(4 * 32), targets(ids.size());
+  double loss = 0, last = 0;
+  int steps = 0;
+  for (; file >> loss; ++steps) {
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      ids[i] = static_cast<i32>((state >> 33) % 65);
+      targets[i] = (7 * ids[i] + 3) % 65;
+    }
+    const InputBinding in[] = {{s.ids[0], std::as_bytes(std::span(ids))},
+                               {s.targets[0], std::as_bytes(std::span(targets))}};
+    EXPECT_NEAR(last = trainer.step(in), loss, 1e-3) << "step " << steps;
+  }
+  EXPECT_EQ(steps, 20);
+  EXPECT_LT(last, 1) << "ln 65 = 4.2 at first";
+}
+
+/// The planner's offsets for a training step: hardly more than the most bytes that live at once.
+TEST(Training, MemoryIsPackedCloseToWhatLives) {
+  for (const i64 layers : {1, 2, 4}) {
+    nn::GptConfig config;
+    config.layers = layers;
+    config.context = 32;
+    config.width = 64;
+    for (const double clip : {0.0, 1.0}) {
+      nn::AdamW adamw;
+      adamw.clip = clip;
+      Step s(config, adamw, 1, 4, 32);
+      TrainerOptions options;
+      Trainer trainer(std::move(s.graph), s.update, s.parameters, testing::small_machine(64), options);
+      EXPECT_LE(static_cast<double>(trainer.region_bytes().count),
+                1.03 * static_cast<double>(trainer.live_bytes().count))
+          << layers << " layers, clip " << clip;
+    }
+  }
 }
 
 TEST(Initialization, IsNormalAndDependsOnNameAndSeedAlone) {

@@ -184,12 +184,20 @@ inline void backward_block(const BackwardBlock& b, const BackwardTiles& w, const
   for (i64 k0 = 0; k0 < limit; k0 += kFlashKeys) backward_keys(b, w, z, k0, ledger);
 }
 
+/// Without queries nothing would begin the gradients of the keys and values.
+inline void clear_group(const KernelArgs& a, const Sizes& z, i64 group) {
+  for (const TensorView* x : {&a.out[1], &a.out[2]})
+    for (i64 j = 0; j < z.m; ++j)
+      std::memset(head_at(*x, group / z.groups, j, group % z.groups, z.size), 0, static_cast<std::size_t>(4 * z.size));
+}
+
 template <class Ledger>
 inline void flash_attention_grad_run(const KernelArgs& a, Ledger& ledger) {
   const Sizes z(a);
   const BackwardTiles w(worker_scratch(a), z);
   const i64 each = z.heads / z.groups, most = flash_grad_block(z.size, z.n);
   const Range mine = share(z.batches * z.groups, 1, a.worker, a.workers);
+  for (i64 group = mine.begin; group < mine.end && z.n == 0; ++group) clear_group(a, z, group);
   for (i64 h = mine.begin * each; h < mine.end * each; ++h)
     for (i64 first = 0; first < z.n; first += most)
       backward_block(BackwardBlock(a, z, h / z.heads, h % z.heads, first, z.n - first < most ? z.n - first : most), w,
