@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes one reader of untrusted files with libFuzzer and the address and undefined-behaviour sanitizers (clang).
 #
-#   scripts/fuzz.sh TARGET SECONDS    TARGET: gguf, tokenizer or machine
+#   scripts/fuzz.sh TARGET SECONDS    TARGET: gguf, tokenizer, safetensors, idx or machine
 #   scripts/fuzz.sh TARGET --merge    takes what was found since into the kept corpus, tests/data/fuzz/TARGET, smallest first
 #
 # New inputs go to build/fuzz/corpus/TARGET, failing ones to build/fuzz/failures/TARGET-*: give such a file to
@@ -10,11 +10,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${1:-} what=${2:-}
 case "$target" in
-  gguf|tokenizer|machine) ;;
+  gguf|tokenizer|safetensors|idx|machine) ;;
   -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
   *) what="" ;;
 esac
-[[ $what =~ ^[0-9]+$ || $what == --merge ]] || { echo "usage: scripts/fuzz.sh gguf|tokenizer|machine SECONDS|--merge" >&2; exit 2; }
+[[ $what =~ ^[0-9]+$ || $what == --merge ]] || { echo "usage: scripts/fuzz.sh gguf|tokenizer|safetensors|idx|machine SECONDS|--merge" >&2; exit 2; }
 
 . scripts/install.sh
 need_packages "${build_packages[@]}" "${test_packages[@]}" "${fuzz_packages[@]}"

@@ -1,6 +1,6 @@
 # Sourced by ./quickstart and ./check: installs what is missing, says so, and builds. Only need_packages uses root or sudo.
 
-build_packages=(g++ cmake ninja-build pkg-config libfmt-dev nlohmann-json3-dev liburing-dev libhwloc-dev)
+build_packages=(g++ cmake ninja-build pkg-config libfmt-dev nlohmann-json3-dev liburing-dev libhwloc-dev zlib1g-dev)
 test_packages=(libgtest-dev libsimde-dev)
 fuzz_packages=(clang libclang-rt-dev)
 

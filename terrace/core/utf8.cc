@@ -31,6 +31,25 @@ std::string without_controls(std::string_view text) {
   return out;
 }
 
+std::string for_xml(std::string_view text) {
+  const std::string clean = without_controls(text);
+  std::string out;
+  for (std::size_t at = 0; at < clean.size();) {
+    const Utf8Char c = decode_utf8(clean, at);
+    switch (c.value) {
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '&': out += "&amp;"; break;
+      case '"': out += "&quot;"; break;
+      case 0xFFFE:
+      case 0xFFFF: out += '?'; break;  // XML has no such characters
+      default: out += clean.substr(at, c.bytes);
+    }
+    at += c.bytes;
+  }
+  return out;
+}
+
 void append_utf8(std::string& out, char32_t c) {
   const auto tail = [&](int shift) { out += static_cast<char>(0x80 | (c >> shift & 0x3F)); };
   if (c < 0x80) {

@@ -19,6 +19,9 @@ Utf8Char decode_utf8(std::string_view text, std::size_t at);
 /// Text of a file, fit for a terminal: control characters and what is no UTF-8 become '?'.
 std::string without_controls(std::string_view text);
 
+/// Text of XML, the same way; what means something there is escaped.
+std::string for_xml(std::string_view text);
+
 /// Appends a character that is a Unicode scalar value.
 void append_utf8(std::string& out, char32_t c);
 

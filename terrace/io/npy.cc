@@ -5,18 +5,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "terrace/core/error.h"
+#include "terrace/core/file_writer.h"
 
 namespace terrace::io {
 namespace {
 static_assert(std::endian::native == std::endian::little, "rows are written as they lie in memory");
-constexpr u64 kFlush = 1 << 20;  // dirty pages that may wait
 
 std::string header(const std::vector<u64>& shape) {
   std::string extents;
@@ -38,49 +37,32 @@ std::string header(const std::vector<u64>& shape) {
 }  // namespace
 
 struct NpyWriter::Impl {
-  std::string path;
-  int fd = -1;
+  FileWriter file;
   u64 left = 1;  // elements still to come
-  u64 written = 0, flushed = 0;
+  bool whole = false;
 
+  Impl(int fd, std::string path) : file(fd, std::move(path)) {}
   ~Impl() {
-    if (fd < 0) return;
+    if (whole || file.fd() < 0) return;
     struct stat s {};
-    const bool file = ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
-    if (file && ::ftruncate(fd, 0) == 0 && ::lstat(path.c_str(), &s) == 0 && S_ISREG(s.st_mode))
-      ::unlink(path.c_str());  // half an array is of no use
-    ::close(fd);
-  }
-  [[noreturn]] void fail(std::string_view what) const {
-    throw Error(ErrorKind::failure, fmt::format("{}: {}", what, std::strerror(errno)), path);
-  }
-  void write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail("writing failed");
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
-      written += static_cast<u64>(n);
-      if (written - flushed >= kFlush) drop_behind();
-    }
-  }
-  void drop_behind() {
-    if (::fdatasync(fd) != 0 && errno != EINVAL) fail("writing failed");
-    ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    flushed = written;
+    const bool regular = ::fstat(file.fd(), &s) == 0 && S_ISREG(s.st_mode);
+    if (regular && ::ftruncate(file.fd(), 0) == 0 && ::lstat(file.path().c_str(), &s) == 0 && S_ISREG(s.st_mode))
+      ::unlink(file.path().c_str());  // half an array is of no use
   }
 };
 
-NpyWriter::NpyWriter(std::string path, const std::vector<u64>& shape) : impl_(std::make_unique<Impl>()) {
-  impl_->path = std::move(path);
+NpyWriter::NpyWriter(std::string path, const std::vector<u64>& shape) {
+  u64 elements = 1;
   for (u64 n : shape) {
-    if (__builtin_mul_overflow(impl_->left, n, &impl_->left))
-      throw Error(ErrorKind::failure, "the array would be too large", impl_->path);
+    if (__builtin_mul_overflow(elements, n, &elements))
+      throw Error(ErrorKind::failure, "the array would be too large", path);
   }
-  impl_->fd = ::open(impl_->path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (impl_->fd < 0) impl_->fail("cannot be written");
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) throw Error(ErrorKind::failure, fmt::format("cannot be written: {}", std::strerror(errno)), path);
+  impl_ = std::make_unique<Impl>(fd, std::move(path));
+  impl_->left = elements;
   const std::string head = header(shape);
-  impl_->write(std::as_bytes(std::span(head)));
+  impl_->file.write(std::as_bytes(std::span(head)));
 }
 NpyWriter::~NpyWriter() = default;
 NpyWriter::NpyWriter(NpyWriter&&) noexcept = default;
@@ -88,21 +70,18 @@ NpyWriter::NpyWriter(NpyWriter&&) noexcept = default;
 void NpyWriter::append(std::span<const float> values) {
   if (values.size() > impl_->left)
     throw Error(ErrorKind::failure, fmt::format("{} elements more than the shape holds", values.size() - impl_->left),
-                impl_->path);
-  // In pieces, so that the drop-behind keeps up with one very long row block.
-  for (u64 at = 0; at < values.size(); at += kFlush / sizeof(float)) {
-    const u64 n = std::min<u64>(values.size() - at, kFlush / sizeof(float));
-    impl_->write(std::as_bytes(values.subspan(at, n)));
-    impl_->left -= n;
-  }
+                impl_->file.path());
+  impl_->file.write(std::as_bytes(values));
+  impl_->left -= values.size();
 }
 
 void NpyWriter::close() {
   if (impl_->left != 0)
-    throw Error(ErrorKind::failure, fmt::format("{} elements of the shape are missing", impl_->left), impl_->path);
-  if (impl_->flushed != impl_->written) impl_->drop_behind();
-  const int fd = std::exchange(impl_->fd, -1);
-  if (fd >= 0 && ::close(fd) != 0) impl_->fail("closing failed");
+    throw Error(ErrorKind::failure, fmt::format("{} elements of the shape are missing", impl_->left),
+                impl_->file.path());
+  impl_->file.flush();
+  impl_->whole = true;
+  impl_->file.close();
 }
 
 }  // namespace terrace::io

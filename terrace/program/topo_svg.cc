@@ -1,6 +1,7 @@
 // The same picture as topo_text, as SVG: nested rounded boxes, the hotter the nearer to the units.
 #include <algorithm>
 
+#include "terrace/core/utf8.h"
 #include "terrace/program/topo.h"
 #include "terrace/program/topo_parts.h"
 
@@ -10,25 +11,6 @@ namespace {
 using namespace topo;
 
 constexpr int kWidth = 760, kMargin = 24, kLine = 26, kGap = 46, kInset = 18;
-
-std::string escaped(std::string_view s) {
-  std::string out;
-  for (char c : s) {
-    if (c == '<')
-      out += "&lt;";
-    else if (c == '>')
-      out += "&gt;";
-    else if (c == '&')
-      out += "&amp;";
-    else if (c == '"')
-      out += "&quot;";
-    else if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f)
-      out += '?';
-    else
-      out += c;
-  }
-  return out;
-}
 
 std::string facts(const Tier& t) {
   std::string s = bytes_text(t.capacity.count);
@@ -59,8 +41,8 @@ struct Frame {
 void draw(const Frame& f, int x, int y, int width, std::string& out) {
   out += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"9\" fill=\"{}\" stroke=\"{}\"/>\n", x, y,
                      width, f.height(), f.fill, f.stroke);
-  out += fmt::format("<text x=\"{}\" y=\"{}\" class=\"t\">{}</text>\n", x + 14, y + 25, escaped(f.title));
-  out += fmt::format("<text x=\"{}\" y=\"{}\" class=\"f\">{}</text>\n", x + width - 14, y + 25, escaped(f.text));
+  out += fmt::format("<text x=\"{}\" y=\"{}\" class=\"t\">{}</text>\n", x + 14, y + 25, for_xml(f.title));
+  out += fmt::format("<text x=\"{}\" y=\"{}\" class=\"f\">{}</text>\n", x + width - 14, y + 25, for_xml(f.text));
   int at = y + kLine + 12;
   for (const Frame& i : f.inner) {
     draw(i, x + kInset, at, width - 2 * kInset, out);
@@ -120,7 +102,7 @@ std::string topo_svg(const Machine& m) {
       const bool up = l.from == next;
       body += fmt::format("<path d=\"M{} {} v{}\" class=\"a\" marker-end=\"url(#h)\"/>\n", kMargin + 40,
                           up ? y + kGap - 6 : y + 6, up ? 12 - kGap : kGap - 12);
-      body += fmt::format("<text x=\"{}\" y=\"{}\" class=\"l\">{}</text>\n", kMargin + 62, row, escaped(text));
+      body += fmt::format("<text x=\"{}\" y=\"{}\" class=\"l\">{}</text>\n", kMargin + 62, row, for_xml(text));
       y += kGap;
     }
     if (y == top) y += kGap / 2;
@@ -135,7 +117,7 @@ std::string topo_svg(const Machine& m) {
       "<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n"
       "<text x=\"{2}\" y=\"40\" font-size=\"16\" font-weight=\"bold\" fill=\"#1d2733\">{3}</text>\n{4}</svg>\n",
       kWidth, y + kMargin, kMargin,
-      escaped(m.processor.empty() ? m.name : fmt::format("{}: {}", m.name, m.processor.substr(0, 60))), body);
+      for_xml(m.processor.empty() ? m.name : fmt::format("{}: {}", m.name, m.processor.substr(0, 60))), body);
 }
 
 }  // namespace terrace

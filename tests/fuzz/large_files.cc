@@ -7,6 +7,7 @@
 
 #include "fuzz/gguf_subject.h"
 #include "fuzz/machine_subject.h"
+#include "fuzz/safetensors_subject.h"
 #include "support/gguf_writer.h"
 
 namespace terrace::fuzz {
@@ -115,6 +116,27 @@ std::vector<std::string> machines() {
           head + "read_Bps_by_threads = [" + repeated("1,", 4096) + "]\n" + unit};
 }
 
+/// Headers of safetensors files; all tensors are empty.
+std::vector<std::string> safetensors() {
+  std::string tensors, short_keys, long_values;
+  for (std::size_t i = 0; i < 40000; ++i) {
+    const std::string quoted = (i ? ",\"" : "\"") + std::to_string(i) + "\"";
+    tensors += quoted + ":{\"dtype\":\"F16\",\"shape\":[0],\"data_offsets\":[0,0]}";
+    short_keys += quoted + ":\"\"";
+    if (i < 30) long_values += quoted + ":\"" + std::string(100000, 'x') + "\"";
+  }
+  return {"{" + tensors + "}",
+          "{\"__metadata__\":{" + short_keys + "}}",
+          "{\"__metadata__\":{" + long_values + "}}",
+          "{\"__metadata__\":{" + short_keys + "}," + tensors + "}",
+          "{\"__metadata__\":{\"k\":\"" + repeated("\\u20ac", 300000) + "\"}}",
+          "{\"" + std::string(3000000, 'k') + "\":{}}",
+          "{" + std::string(3000000, ' ') + "}",
+          "{}" + std::string(3000000, ' '),
+          "{" + repeated("\"a\":", 500000),
+          "{\"a\":{\"shape\":[" + repeated("1,", 500000) + "1]}}"};
+}
+
 }  // namespace
 }  // namespace terrace::fuzz
 
@@ -126,5 +148,10 @@ int main() {
     use_gguf(w.bytes(), "aaaa </s> !\" " + std::string(10000, 'a'));
   }
   for (const std::string& text : machines()) use_machine(text);
+  for (const std::string& header : safetensors()) {
+    terrace::test::ByteSink file;
+    file.text(header);
+    use_safetensors(file.bytes());
+  }
   std::puts("large files: all within their limits");
 }
