@@ -23,6 +23,7 @@ struct Call {
   std::vector<std::unique_ptr<HugeBuffer>> memory;
   std::unique_ptr<HugeBuffer> scratch;
   Cost cost;
+  bool training = false;  ///< never a single row
 };
 
 TensorSpec spec(const Format& f, i64 rows, i64 columns) { return {f.dtype, f.layout, Shape{Dim(rows), Dim(columns)}}; }
@@ -63,7 +64,8 @@ bool make_inputs(const Kernel& k, i64 n, i64 r, Call& c) {
   } else if (k.op == "quantize" || k.op == "dequantize" || k.op == "silu" || k.op == "softmax" || k.op == "last_rows") {
     c.in = {spec(f(0), n, kColumns)};
   } else {
-    return false;
+    c.training = true;
+    return training_inputs(k.op, f(0).dtype, n, r, c.attrs, c.in);
   }
   return true;
 }
@@ -79,7 +81,8 @@ bool make_call(const Kernel& k, i64 n, i64 r, std::byte* weights, int workers, C
     return make_view(s, at, c.symbols);
   };
   for (std::size_t i = 0; i < c.in.size(); ++i) c.in_views.push_back(view(c.in[i], i == 1 ? weights : nullptr));
-  if (k.op == "take_rows") std::memset(c.in_views[1].data, 0, static_cast<std::size_t>(n) * 4);  // valid row ids
+  for (std::size_t i = 0; i < c.in.size(); ++i)  // ids of rows and classes that there are
+    if (c.in[i].dtype == DType::i32) std::memset(c.in_views[i].data, 0, c.in[i].bytes(c.symbols).count);
   for (std::size_t i = 0; i < c.out.size(); ++i)
     c.out_views.push_back(view(c.out[i], static_cast<int>(i) < c.op->in_place ? c.in_views[i].data : nullptr));
   const OpInstance instance{c.in_views, c.out_views, c.attrs, c.symbols};
@@ -159,18 +162,21 @@ bool kernel_rate(const Kernel& k, Team& team, const HugeBuffer& weights, u64 cac
   Call many, one;
   const i64 few = std::min<i64>(cached, 256);
   if (!make_call(k, kManyRows, few, nullptr, team.size(), many)) return false;
-  if (!make_call(k, 1, cached, nullptr, team.size(), one)) return false;
-  const double t_many = time_call(k, many, team, cache_bytes, share),
-               t_one = time_call(k, one, team, cache_bytes, share);
+  const double t_many = time_call(k, many, team, cache_bytes, many.training ? share / 2 : share);
+  double t_one = t_many;
   out.peak.value = many.cost.flops / t_many;
-  out.vector_peak.value = one.cost.flops / t_one;
+  if (!many.training) {
+    if (!make_call(k, 1, cached, nullptr, team.size(), one)) return false;
+    t_one = time_call(k, one, team, cache_bytes, share);
+    out.vector_peak.value = one.cost.flops / t_one;
+  }
   if (linear) {
     Call streamed;
     const auto rows = static_cast<i64>(round_down(weights.size() / 2 / row, 16));
     if (!make_call(k, 1, rows, weights.data(), team.size(), streamed)) return false;
     out.stream.value =
         static_cast<double>(streamed.cost.total_read().count) / time_call(k, streamed, team, cache_bytes, share);
-  } else if (k.op != "attention") {
+  } else if (k.op != "attention" && many.op->op_class != OpClass::optimizer) {  // whose operands are in main memory
     // Operands are activations, which stay in caches: the bytes never cost more than the operations.
     const double bytes = static_cast<double>((many.cost.total_read() + many.cost.total_write()).count);
     const double bytes_one = static_cast<double>((one.cost.total_read() + one.cost.total_write()).count);

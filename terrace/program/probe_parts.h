@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "terrace/graph/op_def.h"
 #include "terrace/program/probe.h"
 #include "terrace/run/memory.h"
 
@@ -107,6 +108,9 @@ double barrier_seconds(Team& team, double seconds);
 
 /// Seconds that the engine takes for a step of `m`'s unit 0 besides its arithmetic, with cold caches.
 double engine_step_seconds(const Machine& m, int threads, Isa isa, const HugeBuffer& evict);
+
+/// Operands and attributes of a training op for n rows (r rows of weights); false for an op not known there.
+bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& attrs, std::vector<TensorSpec>& in);
 
 /// Rates of one kernel at team.size() threads. `weights` is scratch memory much larger than the last cache.
 /// False if the probe does not know how to call this op.
