@@ -21,7 +21,7 @@ namespace {
 const std::vector<const Verb*>& verbs() {
   static const std::vector<const Verb*> all = {&kRun,    &kChat,     &kPlan,   &kSimulate, &kEval,
                                                &kLogits, &kTokenize, &kGraph,  &kInspect,  &kCheckFile,
-                                               &kProbe,  &kTopo,     &kMachine};
+                                               &kProbe,  &kTopo,     &kMachine, &kTrain};
   return all;
 }
 

@@ -8,12 +8,12 @@
 #include <algorithm>
 
 #include "terrace/core/error.h"
-#include "terrace/machine/toml_read.h"
+#include "terrace/core/toml_read.h"
 
 namespace terrace::machine {
 namespace {
 
-using detail::TableReader;
+using toml::TableReader;
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxTiers = 8, kMaxLinks = 64, kMaxUnits = 16, kMaxRates = 1024, kMaxSources = 64;
@@ -147,7 +147,7 @@ Unit read_unit(TableReader& t, const Machine& m) {
   return u;
 }
 
-Machine read_machine(const detail::Body& doc, std::string_view origin) {
+Machine read_machine(const toml::Body& doc, std::string_view origin) {
   TableReader root(doc, "", origin, true);
   if (root.count("schema", 1 << 20) != 1) root.fail("is not supported", "this program reads schema 1", "schema");
   Machine m;
@@ -212,8 +212,8 @@ Machine parse(std::string_view text, std::string_view origin) {
   const std::string at(origin);
   if (text.size() > kMaxFile) throw Error(ErrorKind::bad_file, "the machine file is longer than 1 MiB", at, "split it");
   try {
-    return read_machine(detail::whole(text), origin);
-  } catch (const detail::SyntaxError& e) {
+    return read_machine(toml::whole(text), origin);
+  } catch (const toml::SyntaxError& e) {
     throw Error(ErrorKind::bad_file, fmt::format("this is not the TOML of machine files: {}", e.what),
                 fmt::format("{}:{}", at, e.line), "see machines/README.md for an example");
   }

@@ -36,6 +36,12 @@ u32 Program::body_of(std::span<const i64> symbols) const {
   return body;
 }
 
+u32 Program::body_named(std::string_view body) const {
+  const u32 b = plan_->find_body(body);
+  if (b == kNone) throw Error(ErrorKind::usage, "the plan has no such body", std::string(body));
+  return b;
+}
+
 const Trace& Program::run(const Bindings& bindings) {
   if (!host_) throw Error(ErrorKind::usage, "run() before load()");
   return host_->run(body_of(bindings.symbols), bindings);
@@ -43,9 +49,7 @@ const Trace& Program::run(const Bindings& bindings) {
 
 const Trace& Program::run(std::string_view body, const Bindings& bindings) {
   if (!host_) throw Error(ErrorKind::usage, "run() before load()");
-  const u32 b = plan_->find_body(body);
-  if (b == kNone) throw Error(ErrorKind::usage, "the plan has no such body", std::string(body));
-  return host_->run(b, bindings);
+  return host_->run(body_named(body), bindings);
 }
 
 void Program::reset_state() {
@@ -53,8 +57,12 @@ void Program::reset_state() {
 }
 
 const Trace& Program::predict(std::span<const i64> symbols) {
+  return predict(plan_->bodies[body_of(symbols)].name, symbols);
+}
+
+const Trace& Program::predict(std::string_view body, std::span<const i64> symbols) {
   if (!sim_) sim_ = std::make_unique<SimEngine>(*graph_, *machine_, *plan_, Provenance::predicted);
-  return sim_->run(body_of(symbols), {symbols, {}});
+  return sim_->run(body_named(body), {symbols, {}});
 }
 
 void Program::reset_prediction() { sim_.reset(); }

@@ -36,11 +36,13 @@ class Program {
 
   /// What run() with these symbols would take on the plan's machine. State of the lanes goes on from call to call.
   const Trace& predict(std::span<const i64> symbols);
+  const Trace& predict(std::string_view body, std::span<const i64> symbols);
   /// Forgets the simulated lanes' state.
   void reset_prediction();
 
  private:
   u32 body_of(std::span<const i64> symbols) const;
+  u32 body_named(std::string_view body) const;
   std::unique_ptr<Graph> graph_;  // engines keep references: addresses must not change
   std::unique_ptr<Machine> machine_;
   std::unique_ptr<Plan> plan_;

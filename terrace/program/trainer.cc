@@ -62,9 +62,23 @@ std::span<const float> Trainer::evaluate(ValueId goal, std::span<const InputBind
   return floats_of(program_->output(goal));
 }
 
-std::span<float> Trainer::values(ValueId state) {
+std::span<const float> Trainer::output(ValueId v) const { return floats_of(program_->output(v)); }
+
+double Trainer::predicted_seconds() {
+  const double seconds = program_->predict("step", {}).totals.seconds;
+  program_->reset_prediction();
+  return seconds;
+}
+
+std::span<std::byte> Trainer::bytes(ValueId state) {
   if (!program_->loaded()) throw Error(ErrorKind::usage, "start() comes first");
-  return floats_of(program_->host().state(state));
+  const TensorView v = program_->host().state(state);
+  return {v.data, static_cast<std::size_t>(packed_bytes(v).count)};
+}
+
+std::span<float> Trainer::values(ValueId state) {
+  const std::span<std::byte> b = bytes(state);
+  return {reinterpret_cast<float*>(b.data()), b.size() / sizeof(float)};
 }
 
 namespace {

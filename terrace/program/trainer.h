@@ -30,10 +30,15 @@ class Trainer {
   void start(u64 seed);
   /// One step of the optimizer; the loss before it. Inputs must all be bound.
   float step(std::span<const InputBinding> inputs);
+  /// An f32 output of the graph after a step.
+  std::span<const float> output(ValueId v) const;
+  /// What a step would take on the plan's machine.
+  double predicted_seconds();
   /// An f32 output without any change of states.
   std::span<const float> evaluate(ValueId goal, std::span<const InputBinding> inputs);
   /// A parameter's numbers (or a moment's), to be read or set between steps.
   std::span<float> values(ValueId state);
+  std::span<std::byte> bytes(ValueId state);  ///< the same, of any state
 
   std::span<const nn::Parameter> parameters() const { return parameters_; }
   const Plan& plan() const { return program_->plan(); }

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -86,6 +87,7 @@ class Process {
     o.err = slurp(err_);
     return o;
   }
+  void kill(int signal) const { ::kill(pid_, signal); }
   std::string output_so_far() const { return slurp(out_); }
   bool running() const {
     return ::waitid(P_PID, static_cast<id_t>(pid_), &info_, WEXITED | WNOHANG | WNOWAIT) == 0 && info_.si_pid == 0;

@@ -1,4 +1,5 @@
-// Reading one table of a machine file: every key is asked for by name, and what nobody asked for is an error.
+// Reading one table of a configuration or machine file: every key is asked for by name, and what nobody asked for is an
+// error.
 #pragma once
 
 #include <functional>
@@ -8,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
+#include "terrace/core/toml_scan.h"
 #include "terrace/core/units.h"
-#include "terrace/machine/toml_scan.h"
 
-namespace terrace::machine::detail {
+namespace terrace::toml {
 
 /// A table with its dotted name ("tier dram.energy") for messages.
 class TableReader {
@@ -27,6 +28,9 @@ class TableReader {
   double number(const char* key);
   std::optional<double> optional_number(const char* key);
   std::optional<u64> optional_count(const char* key, u64 max);
+  /// The same with zero allowed: figures that switch something off.
+  double number_or_zero(const char* key, double otherwise);
+  u64 count_or_zero(const char* key, u64 otherwise, u64 max);
   u64 count(const char* key, u64 max);
   std::vector<double> numbers(const char* key, std::size_t max);
   /// Seconds from KEY_s, KEY_ns: at most one of them; zero when neither stands there.
@@ -46,6 +50,7 @@ class TableReader {
 
  private:
   std::optional<Value> find(const char* key);
+  bool is_zero(const char* key);
   std::string child(std::string_view key) const;
   /// The key that a section below this table stands for: of the root the first of its names, else the second.
   const std::string& key_of(const Header& h) const { return root_ ? h.first : h.second; }
@@ -60,4 +65,4 @@ class TableReader {
   std::vector<std::string> known_;
 };
 
-}  // namespace terrace::machine::detail
+}  // namespace terrace::toml

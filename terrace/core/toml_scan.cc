@@ -1,4 +1,4 @@
-#include "terrace/machine/toml_scan.h"
+#include "terrace/core/toml_scan.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 #include "terrace/core/utf8.h"
 
-namespace terrace::machine::detail {
+namespace terrace::toml {
 namespace {
 
 constexpr int kMaxDepth = 8;  // lists in lists; machine files need two
@@ -285,4 +285,4 @@ void each_element(const Value& list, const std::function<void(const Value&)>& f)
   Scanner(list.raw, list.line).list(f);
 }
 
-}  // namespace terrace::machine::detail
+}  // namespace terrace::toml

@@ -1,11 +1,11 @@
-// What a value of a machine file stands for; its form has been checked by the scanner.
+// What a value of a configuration or machine file stands for; its form has been checked by the scanner.
 #include <charconv>
 #include <limits>
 
 #include "terrace/core/utf8.h"
-#include "terrace/machine/toml_scan.h"
+#include "terrace/core/toml_scan.h"
 
-namespace terrace::machine::detail {
+namespace terrace::toml {
 namespace {
 
 /// Digits without what std::from_chars does not know: a plus sign and underscores.
@@ -57,4 +57,4 @@ std::optional<u64> count_of(const Value& v) {
   return v.kind == ValueKind::integer && error == std::errc() ? std::optional(n) : std::nullopt;
 }
 
-}  // namespace terrace::machine::detail
+}  // namespace terrace::toml

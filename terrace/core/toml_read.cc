@@ -1,4 +1,4 @@
-#include "terrace/machine/toml_read.h"
+#include "terrace/core/toml_read.h"
 
 #include <fmt/format.h>
 #include <algorithm>
@@ -7,7 +7,7 @@
 #include "terrace/core/error.h"
 #include "terrace/core/utf8.h"
 
-namespace terrace::machine::detail {
+namespace terrace::toml {
 
 void TableReader::fail(std::string_view what, std::string hint, const char* key) const {
   std::size_t line = body_.line;
@@ -97,6 +97,19 @@ u64 TableReader::checked_count(const Value& n, const char* key, u64 max) const {
 std::optional<double> TableReader::optional_number(const char* key) {
   const std::optional<Value> v = find(key);
   return v ? std::optional(checked(*v, key)) : std::nullopt;
+}
+
+bool TableReader::is_zero(const char* key) {
+  const std::optional<Value> v = find(key);
+  return v && (v->kind == ValueKind::integer || v->kind == ValueKind::floating) && number_of(*v) == 0;
+}
+
+double TableReader::number_or_zero(const char* key, double otherwise) {
+  return is_zero(key) ? 0 : optional_number(key).value_or(otherwise);
+}
+
+u64 TableReader::count_or_zero(const char* key, u64 otherwise, u64 max) {
+  return is_zero(key) ? 0 : optional_count(key, max).value_or(otherwise);
 }
 
 double TableReader::number(const char* key) {
@@ -206,4 +219,4 @@ void TableReader::finish() const {
   each_section(body_, [&](const Header& h, const Body&) { check(key_of(h)); });
 }
 
-}  // namespace terrace::machine::detail
+}  // namespace terrace::toml

@@ -1,4 +1,4 @@
-// The part of TOML that machine files use, read in place: spans of the text are handed out and no tree is built, so
+// The part of TOML that configurations and machine files use, read in place: spans of the text are handed out and no tree is built, so
 // that a file cannot make the reader allocate. Not read: dotted keys, texts of several lines, dates, numbers that are
 // not decimal. Sections nest two deep ([unit], [unit.rate]), and one of two names follows its parent directly.
 #pragma once
@@ -12,7 +12,7 @@
 
 #include "terrace/core/units.h"
 
-namespace terrace::machine::detail {
+namespace terrace::toml {
 
 struct SyntaxError {
   std::string what;
@@ -98,4 +98,4 @@ double number_of(const Value& v);
 /// An integer that is not negative, exactly; nothing if it does not fit.
 std::optional<u64> count_of(const Value& v);
 
-}  // namespace terrace::machine::detail
+}  // namespace terrace::toml

@@ -1,0 +1,101 @@
+#include "terrace/program/train_config.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "terrace/core/error.h"
+#include "terrace/core/toml_read.h"
+
+namespace terrace {
+namespace {
+
+using toml::TableReader;
+
+i64 whole(TableReader& t, const char* key, u64 otherwise, u64 most) {
+  return static_cast<i64>(t.optional_count(key, most).value_or(otherwise));
+}
+i64 whole_or_zero(TableReader& t, const char* key, u64 otherwise, u64 most) {
+  return static_cast<i64>(t.count_or_zero(key, otherwise, most));
+}
+double share(TableReader& t, const char* key, double otherwise, double below) {
+  const double x = t.number_or_zero(key, otherwise);
+  if (x >= below) t.fail("is too large", fmt::format("must be below {}", below), key);
+  return x;
+}
+TableReader section(TableReader& root, const char* name) {
+  auto t = root.table(name);
+  if (!t) root.fail(fmt::format("there is no [{}]", name), "see examples/char_gpt.toml");
+  return *std::move(t);
+}
+
+void read_model(TableReader t, TrainConfig& c) {
+  t.one_of("kind", {"gpt"});
+  c.model.layers = whole(t, "layers", 4, 1024);
+  c.model.width = whole(t, "width", 128, 1 << 16);
+  c.model.heads = whole(t, "heads", 4, 1024);
+  c.model.context = whole(t, "context", 64, 1 << 20);
+  c.model.dropout = share(t, "dropout", 0, 1);
+  if (c.model.width % c.model.heads != 0)
+    t.fail(fmt::format("{} heads do not divide a width of {}", c.model.heads, c.model.width), "choose another",
+           "heads");
+  if (c.model.width / c.model.heads > 256) t.fail("heads are wider than 256", "more heads", "heads");
+  t.finish();
+}
+
+void read_data(TableReader t, const std::filesystem::path& folder, TrainConfig& c) {
+  c.text = (folder / t.text("text")).string();
+  c.characters = t.one_of("tokens", {"characters", "bytes"}, "characters") == "characters";
+  c.validation = share(t, "validation", 0.1, 0.9);
+  t.finish();
+}
+
+void read_optimizer(TableReader t, TrainConfig& c) {
+  nn::AdamW& o = c.optimizer;
+  t.one_of("kind", {"adamw"}, "adamw");
+  o.rate = t.optional_number("rate").value_or(1e-3);
+  o.least_rate = t.number_or_zero("least_rate", o.rate / 10);
+  o.beta1 = share(t, "beta1", 0.9, 1);
+  o.beta2 = share(t, "beta2", 0.99, 1);
+  o.eps = t.optional_number("eps").value_or(1e-8);
+  o.decay = t.number_or_zero("decay", 0.1);
+  o.clip = t.number_or_zero("clip", 0);
+  o.warm_up = whole_or_zero(t, "warm_up", 0, u64{1} << 31);
+  t.finish();
+}
+
+void read_run(TableReader t, const std::filesystem::path& folder, TrainConfig& c) {
+  c.folder = (folder / t.text("folder")).string();
+  c.optimizer.steps = static_cast<i64>(t.count("steps", (u64{1} << 31) - 1));
+  c.batch = whole(t, "batch", 12, 1 << 16);
+  c.parts = whole(t, "accumulate", 1, 1024);
+  c.seed = static_cast<u64>(whole_or_zero(t, "seed", 1, u64{1} << 53));
+  c.evaluate_every = whole_or_zero(t, "evaluate_every", 250, u64{1} << 31);
+  c.save_every = whole_or_zero(t, "save_every", 500, u64{1} << 31);
+  if (c.optimizer.warm_up >= c.optimizer.steps)
+    t.fail("are not more than the warm-up", "more steps, or a shorter optimizer.warm_up", "steps");
+  t.finish();
+}
+
+}  // namespace
+
+TrainConfig parse_train_config(std::string_view text, const std::string& origin) {
+  TrainConfig c;
+  c.origin = origin;
+  const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
+  try {
+    TableReader root(toml::whole(text), "", origin, true);
+    read_model(section(root, "model"), c);
+    read_data(section(root, "data"), folder, c);
+    if (auto t = root.table("optimizer")) read_optimizer(*std::move(t), c);
+    read_run(section(root, "run"), folder, c);
+    root.finish();
+  } catch (const toml::SyntaxError& e) {
+    throw Error(ErrorKind::bad_file, fmt::format("this is not the TOML of configurations: {}", e.what),
+                fmt::format("{}:{}", origin, e.line), "see examples/char_gpt.toml");
+  }
+  c.length = c.model.context;
+  return c;
+}
+
+}  // namespace terrace
