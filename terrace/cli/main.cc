@@ -21,7 +21,7 @@ namespace {
 const std::vector<const Verb*>& verbs() {
   static const std::vector<const Verb*> all = {&kRun,    &kChat,     &kPlan,   &kSimulate, &kEval,
                                                &kLogits, &kTokenize, &kGraph,  &kInspect,  &kCheckFile,
-                                               &kProbe,  &kTopo,     &kMachine, &kTrain};
+                                               &kProbe,  &kTopo,     &kMachine, &kTrain, &kBench};
   return all;
 }
 

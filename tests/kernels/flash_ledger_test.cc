@@ -23,44 +23,46 @@ void expect_traffic(const L::Traffic& t, u64 fetched, u64 claimed, u64 returned)
 TEST(AttentionLedger, EvictsWhatWasTouchedLongestAgo) {
   std::vector<Line> x(4);
   L ledger{Bytes{3 * 64 + 63}};  // three lines
-  const auto read = [&](int i) { ledger.touch(Operand::q, &x[static_cast<std::size_t>(i)], 1, 64, 0, L::read); };
+  const auto read = [&](int i) {
+    ledger.touch(AttentionOperand::q, &x[static_cast<std::size_t>(i)], 1, 64, 0, L::read);
+  };
   for (int i : {0, 1, 2, 0, 1, 2}) read(i);
-  expect_traffic(ledger.of(Operand::q), 3, 0, 0);
+  expect_traffic(ledger.of(AttentionOperand::q), 3, 0, 0);
   for (int i : {3, 1, 2, 3}) read(i);  // 3 evicts 0
-  expect_traffic(ledger.of(Operand::q), 4, 0, 0);
+  expect_traffic(ledger.of(AttentionOperand::q), 4, 0, 0);
   for (int i : {0, 2, 3}) read(i);  // 0 evicts 1
-  expect_traffic(ledger.of(Operand::q), 5, 0, 0);
+  expect_traffic(ledger.of(AttentionOperand::q), 5, 0, 0);
   for (int i : {0, 1, 2, 3, 0, 1, 2, 3}) read(i);  // a cyclic scan of one line too many misses each time but the first
-  expect_traffic(ledger.of(Operand::q), 5 + 7, 0, 0);
+  expect_traffic(ledger.of(AttentionOperand::q), 5 + 7, 0, 0);
 }
 
 TEST(AttentionLedger, WritesBackWhatWasWritten) {
   std::vector<Line> x(4);
   L ledger{Bytes{2 * 64}};
-  ledger.touch(Operand::o, x.data(), 1, 64, 0, L::write);         // whole: not fetched
-  ledger.touch(Operand::o, x.data() + 1, 1, 60, 0, L::write);     // a part: fetched
-  ledger.touch(Operand::d_q, x.data() + 2, 1, 64, 0, L::update);  // evicts the first
-  expect_traffic(ledger.of(Operand::o), 1, 1, 1);
-  expect_traffic(ledger.of(Operand::d_q), 1, 0, 0);
-  ledger.touch(Operand::q, x.data() + 2, 2, 64, 64, L::read);  // line 2 is there, 3 evicts 1
-  expect_traffic(ledger.of(Operand::q), 1, 0, 0);
-  expect_traffic(ledger.of(Operand::o), 1, 1, 2);
+  ledger.touch(AttentionOperand::o, x.data(), 1, 64, 0, L::write);         // whole: not fetched
+  ledger.touch(AttentionOperand::o, x.data() + 1, 1, 60, 0, L::write);     // a part: fetched
+  ledger.touch(AttentionOperand::d_q, x.data() + 2, 1, 64, 0, L::update);  // evicts the first
+  expect_traffic(ledger.of(AttentionOperand::o), 1, 1, 1);
+  expect_traffic(ledger.of(AttentionOperand::d_q), 1, 0, 0);
+  ledger.touch(AttentionOperand::q, x.data() + 2, 2, 64, 64, L::read);  // line 2 is there, 3 evicts 1
+  expect_traffic(ledger.of(AttentionOperand::q), 1, 0, 0);
+  expect_traffic(ledger.of(AttentionOperand::o), 1, 1, 2);
   ledger.flush();
-  expect_traffic(ledger.of(Operand::d_q), 1, 0, 1);
+  expect_traffic(ledger.of(AttentionOperand::d_q), 1, 0, 1);
   expect_traffic(ledger.total(), 3, 1, 3);
   EXPECT_EQ(ledger.total().moved(), 6 * 64u);
-  ledger.touch(Operand::q, x.data() + 2, 1, 1, 0, L::read);  // empty again
-  expect_traffic(ledger.of(Operand::q), 2, 0, 0);
+  ledger.touch(AttentionOperand::q, x.data() + 2, 1, 1, 0, L::read);  // empty again
+  expect_traffic(ledger.of(AttentionOperand::q), 2, 0, 0);
 }
 
 TEST(AttentionLedger, RowsThatShareALineMoveItOnce) {
   std::vector<Line> x(8);
   L ledger{Bytes{1 << 20}};
-  ledger.touch(Operand::k, x[0].bytes + 32, 4, 32, 64, L::read);  // half of each of four lines
-  ledger.touch(Operand::v, x[0].bytes, 4, 32, 64, L::read);       // the other halves are there
-  ledger.touch(Operand::k, x[4].bytes + 60, 1, 8, 0, L::read);    // across a border
-  expect_traffic(ledger.of(Operand::k), 6, 0, 0);
-  expect_traffic(ledger.of(Operand::v), 0, 0, 0);
+  ledger.touch(AttentionOperand::k, x[0].bytes + 32, 4, 32, 64, L::read);  // half of each of four lines
+  ledger.touch(AttentionOperand::v, x[0].bytes, 4, 32, 64, L::read);       // the other halves are there
+  ledger.touch(AttentionOperand::k, x[4].bytes + 60, 1, 8, 0, L::read);    // across a border
+  expect_traffic(ledger.of(AttentionOperand::k), 6, 0, 0);
+  expect_traffic(ledger.of(AttentionOperand::v), 0, 0, 0);
 }
 
 /// Operands whose memory is aligned to lines, one head a row wide.
@@ -111,17 +113,19 @@ TEST(FlashLedger, EachOperandMovesOnceWhereAllFits) {
       const Case c{1, 2, 2, 16, 160, 160, causal};
       const u64 lines = 160 * 2 * 16 / 16, lse = 2 * 160 / 16;
       Moved m = count(c, 1 << 24, attention, grad);
-      for (const Operand x : {Operand::q, Operand::k, Operand::v}) expect_traffic(m.forward.of(x), lines, 0, 0);
-      expect_traffic(m.forward.of(Operand::o), 0, lines, lines);
-      expect_traffic(m.forward.of(Operand::lse), 0, lse, lse);
-      for (const Operand x : {Operand::q, Operand::k, Operand::v, Operand::o, Operand::d_o})
+      for (const AttentionOperand x : {AttentionOperand::q, AttentionOperand::k, AttentionOperand::v})
+        expect_traffic(m.forward.of(x), lines, 0, 0);
+      expect_traffic(m.forward.of(AttentionOperand::o), 0, lines, lines);
+      expect_traffic(m.forward.of(AttentionOperand::lse), 0, lse, lse);
+      for (const AttentionOperand x :
+           {AttentionOperand::q, AttentionOperand::k, AttentionOperand::v, AttentionOperand::o, AttentionOperand::d_o})
         expect_traffic(m.backward.of(x), lines, 0, 0);
-      expect_traffic(m.backward.of(Operand::lse), lse, 0, 0);
-      for (const Operand x : {Operand::d_q, Operand::d_k, Operand::d_v})
+      expect_traffic(m.backward.of(AttentionOperand::lse), lse, 0, 0);
+      for (const AttentionOperand x : {AttentionOperand::d_q, AttentionOperand::d_k, AttentionOperand::d_v})
         expect_traffic(m.backward.of(x), 0, lines, lines);
-      EXPECT_LE(m.forward.of(Operand::scratch).returned, flash_scratch(16, 160, 160));
-      EXPECT_LE(m.backward.of(Operand::scratch).returned, flash_grad_scratch(16, 160));
-      EXPECT_GT(m.backward.of(Operand::scratch).returned, 0u);
+      EXPECT_LE(m.forward.of(AttentionOperand::scratch).returned, flash_scratch(16, 160, 160));
+      EXPECT_LE(m.backward.of(AttentionOperand::scratch).returned, flash_grad_scratch(16, 160));
+      EXPECT_GT(m.backward.of(AttentionOperand::scratch).returned, 0u);
     }
   }
 }
@@ -129,7 +133,8 @@ TEST(FlashLedger, EachOperandMovesOnceWhereAllFits) {
 TEST(FlashLedger, KeysThatDoNotFitComeOnceABlock) {
   // 2048 keys of 64 floats are 512 KiB, and values as many: two blocks of 1024 queries read them twice.
   Moved m = count({1, 1, 1, 64, 2048, 2048}, 1 << 20, portable::flash_attention_counted, [](const KernelArgs&, L&) {});
-  for (const Operand x : {Operand::k, Operand::v}) expect_traffic(m.forward.of(x), 2 * 2048 * 4, 0, 0);
+  for (const AttentionOperand x : {AttentionOperand::k, AttentionOperand::v})
+    expect_traffic(m.forward.of(x), 2 * 2048 * 4, 0, 0);
 }
 
 std::vector<Line> scores[3];
@@ -154,7 +159,8 @@ TEST(FlashLedger, MovesLittleMoreThanItMustAndTheStandardOneElevenPassesOverTheS
   EXPECT_LE(moved, least * 11 / 10);
   Moved other = count(c, 1 << 20, standard, standard_grad);
   const u64 pass = 4 * 2 * 1024 * 1024;
-  EXPECT_EQ(other.forward.of(Operand::scores).moved() + other.backward.of(Operand::scores).moved(), 11 * pass);
+  EXPECT_EQ(other.forward.of(AttentionOperand::scores).moved() + other.backward.of(AttentionOperand::scores).moved(),
+            11 * pass);
   EXPECT_GE(other.forward.total().moved() + other.backward.total().moved(), moved * 83 / 10);
   for (std::vector<Line>& s : scores) std::vector<Line>().swap(s);
 }

@@ -8,9 +8,9 @@ namespace {
 constexpr u64 kLine = 64;
 }
 
-std::string_view name_of(Operand o) {
-  static constexpr std::string_view names[kOperands] = {"q",  "k",  "v",  "o",      "lse",    "do",
-                                                        "dq", "dk", "dv", "scores", "scratch"};
+std::string_view name_of(AttentionOperand o) {
+  static constexpr std::string_view names[kAttentionOperands] = {"q",  "k",  "v",  "o",      "lse",    "do",
+                                                                 "dq", "dk", "dv", "scores", "scratch"};
   return names[static_cast<std::size_t>(o)];
 }
 
@@ -24,7 +24,7 @@ AttentionLedger::Traffic& AttentionLedger::Traffic::operator+=(const Traffic& t)
 AttentionLedger::AttentionLedger(Bytes cache)
     : lines_(std::max<u64>(cache.count / kLine, 1) + 1), buckets_(std::bit_ceil(2 * lines_.size()), 0) {}
 
-void AttentionLedger::touch(Operand o, const void* at, i64 rows, i64 bytes, i64 stride, Access how) {
+void AttentionLedger::touch(AttentionOperand o, const void* at, i64 rows, i64 bytes, i64 stride, Access how) {
   const u64 size = static_cast<u64>(bytes);
   for (i64 r = 0; r < rows && bytes > 0; ++r) {
     const u64 begin = reinterpret_cast<std::uintptr_t>(at) + static_cast<u64>(r * stride), end = begin + size;

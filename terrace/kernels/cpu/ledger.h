@@ -11,9 +11,9 @@
 namespace terrace {
 
 /// What the bytes belong to.
-enum class Operand : std::uint8_t { q, k, v, o, lse, d_o, d_q, d_k, d_v, scores, scratch };
-inline constexpr int kOperands = 11;
-std::string_view name_of(Operand o);
+enum class AttentionOperand : std::uint8_t { q, k, v, o, lse, d_o, d_q, d_k, d_v, scores, scratch };
+inline constexpr int kAttentionOperands = 11;
+std::string_view name_of(AttentionOperand o);
 
 /// A fully associative cache of 64-byte lines that evicts the line touched longest ago. A line that is missing is
 /// fetched, unless a write covers all of it; a line that was written goes back when it is evicted or flushed.
@@ -32,10 +32,10 @@ class AttentionLedger {
 
   explicit AttentionLedger(Bytes cache);
   /// `rows` runs of `bytes`, `stride` bytes apart, the first at `at`, in order.
-  void touch(Operand o, const void* at, i64 rows, i64 bytes, i64 stride, Access how);
+  void touch(AttentionOperand o, const void* at, i64 rows, i64 bytes, i64 stride, Access how);
   /// Writes back what is still there; the cache is empty then.
   void flush();
-  const Traffic& of(Operand o) const { return traffic_[static_cast<std::size_t>(o)]; }
+  const Traffic& of(AttentionOperand o) const { return traffic_[static_cast<std::size_t>(o)]; }
   Traffic total() const;
 
  private:
@@ -43,7 +43,7 @@ class AttentionLedger {
     u64 number = 0;
     u32 newer = 0, older = 0;  ///< in order of use; slot 0 is the ring's end
     u32 chain = 0;             ///< the next line in the same bucket
-    Operand owner = Operand::q;
+    AttentionOperand owner = AttentionOperand::q;
     bool dirty = false;
   };
   u32& bucket_of(u64 number);
@@ -56,7 +56,7 @@ class AttentionLedger {
   std::vector<Line> lines_;
   std::vector<u32> buckets_;
   u32 used_ = 0;
-  std::array<Traffic, kOperands> traffic_{};
+  std::array<Traffic, kAttentionOperands> traffic_{};
 };
 
 }  // namespace terrace

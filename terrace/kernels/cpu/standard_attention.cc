@@ -11,7 +11,7 @@ namespace {
 using L = AttentionLedger;
 
 struct Matrix {
-  Operand operand;
+  AttentionOperand operand;
   float* at;
   i64 rows, columns, stride;  ///< floats from row to row
   float* row(i64 i) const { return at + i * stride; }
@@ -30,26 +30,30 @@ class Standard {
 
   void forward(float* scores, float* weights) {
     const auto scale = static_cast<float>(a_.floats[0]);
-    each_head(
-        [&](i64 b, i64 h) { outer(of(Operand::q, a_.in[0], b, h, n_), keys(1, b, h), square(scores, b, h), scale); });
+    each_head([&](i64 b, i64 h) {
+      outer(of(AttentionOperand::q, a_.in[0], b, h, n_), keys(1, b, h), square(scores, b, h), scale);
+    });
     each_head([&](i64 b, i64 h) { soften(square(scores, b, h), square(weights, b, h)); });
-    each_head(
-        [&](i64 b, i64 h) { inner(square(weights, b, h), keys(2, b, h), of(Operand::o, a_.out[0], b, h, n_), 1); });
+    each_head([&](i64 b, i64 h) {
+      inner(square(weights, b, h), keys(2, b, h), of(AttentionOperand::o, a_.out[0], b, h, n_), 1);
+    });
   }
 
   void backward(float* weights, float* scores, float* other) {
     const auto scale = static_cast<float>(a_.floats[0]);
-    const auto d_o = [&](i64 b, i64 h) { return of(Operand::d_o, a_.in[5], b, h, n_); };
+    const auto d_o = [&](i64 b, i64 h) { return of(AttentionOperand::d_o, a_.in[5], b, h, n_); };
     each_head([&](i64 b, i64 h) {
-      turned(square(weights, b, h), d_o(b, h), of(Operand::d_v, a_.out[2], b, h / each_, m_), 1, h % each_ != 0);
+      turned(square(weights, b, h), d_o(b, h), of(AttentionOperand::d_v, a_.out[2], b, h / each_, m_), 1,
+             h % each_ != 0);
     });
     each_head([&](i64 b, i64 h) { outer(d_o(b, h), keys(2, b, h), square(scores, b, h), 1); });
     each_head([&](i64 b, i64 h) { soften_grad(square(weights, b, h), square(scores, b, h), square(other, b, h)); });
-    each_head(
-        [&](i64 b, i64 h) { inner(square(other, b, h), keys(1, b, h), of(Operand::d_q, a_.out[0], b, h, n_), scale); });
     each_head([&](i64 b, i64 h) {
-      turned(square(other, b, h), of(Operand::q, a_.in[0], b, h, n_), of(Operand::d_k, a_.out[1], b, h / each_, m_),
-             scale, h % each_ != 0);
+      inner(square(other, b, h), keys(1, b, h), of(AttentionOperand::d_q, a_.out[0], b, h, n_), scale);
+    });
+    each_head([&](i64 b, i64 h) {
+      turned(square(other, b, h), of(AttentionOperand::q, a_.in[0], b, h, n_),
+             of(AttentionOperand::d_k, a_.out[1], b, h / each_, m_), scale, h % each_ != 0);
     });
   }
 
@@ -59,14 +63,14 @@ class Standard {
     for (i64 b = 0; b < a_.in[0].dim[0]; ++b)
       for (i64 h = 0; h < heads_; ++h) f(b, h);
   }
-  Matrix of(Operand operand, const TensorView& x, i64 b, i64 h, i64 rows) const {
+  Matrix of(AttentionOperand operand, const TensorView& x, i64 b, i64 h, i64 rows) const {
     return {operand, reinterpret_cast<float*>(x.data + b * x.stride[0]) + h * size_, rows, size_, x.stride[1] / 4};
   }
   Matrix keys(int which, i64 b, i64 h) const {
-    return of(which == 1 ? Operand::k : Operand::v, a_.in[which], b, h / each_, m_);
+    return of(which == 1 ? AttentionOperand::k : AttentionOperand::v, a_.in[which], b, h / each_, m_);
   }
   Matrix square(float* all, i64 b, i64 h) const {
-    return {Operand::scores, all + (b * heads_ + h) * n_ * m_, n_, m_, m_};
+    return {AttentionOperand::scores, all + (b * heads_ + h) * n_ * m_, n_, m_, m_};
   }
   void touch(const Matrix& x, i64 r, i64 rows, i64 c, i64 columns, L::Access how) {
     ledger_.touch(x.operand, x.row(r) + c, rows, 4 * columns, 4 * x.stride, how);

@@ -69,12 +69,12 @@ template <class Ledger>
         z.size, [&](i64 c) { return V::mul(load_some(x + c, z.size - c, 0), load_some(y + c, z.size - c, 0)); });
     w.least[i] = b.lse[i] * kLog2E;
     if (z.seen(b.first + i) == 0) std::memset(b.dq + i * b.sdq, 0, static_cast<std::size_t>(4 * z.size));
-    ledger.touch(Operand::d_o, x, 1, 4 * z.size, 0, AttentionLedger::read);
-    ledger.touch(Operand::o, y, 1, 4 * z.size, 0, AttentionLedger::read);
+    ledger.touch(AttentionOperand::d_o, x, 1, 4 * z.size, 0, AttentionLedger::read);
+    ledger.touch(AttentionOperand::o, y, 1, 4 * z.size, 0, AttentionLedger::read);
   }
   const i64 none = z.first(0) - b.first;  // rows that see nothing
-  ledger.touch(Operand::d_q, b.dq, none < b.rows ? none : b.rows, 4 * z.size, b.sdq, AttentionLedger::write);
-  ledger.touch(Operand::lse, b.lse, 1, 4 * b.rows, 0, AttentionLedger::read);
+  ledger.touch(AttentionOperand::d_q, b.dq, none < b.rows ? none : b.rows, 4 * z.size, b.sdq, AttentionLedger::write);
+  ledger.touch(AttentionOperand::lse, b.lse, 1, 4 * b.rows, 0, AttentionLedger::read);
   touch_scratch(ledger, w.dots, b.rows, AttentionLedger::write);
   touch_scratch(ledger, w.least, b.rows, AttentionLedger::write);
 }
@@ -135,9 +135,9 @@ template <class Ledger>
 inline void touch_pair(const BackwardBlock& b, const BackwardTiles& w, const Pair& t, Ledger& ledger) {
   using L = AttentionLedger;
   const i64 bytes = 4 * t.z.size;
-  ledger.touch(Operand::q, b.q + t.i0 * b.sq, t.rows, bytes, b.sq, L::read);
+  ledger.touch(AttentionOperand::q, b.q + t.i0 * b.sq, t.rows, bytes, b.sq, L::read);
   touch_scratch(ledger, w.q.at, w.query_floats, L::write);
-  ledger.touch(Operand::d_o, b.d_o + t.i0 * b.sdo, t.rows, bytes, b.sdo, L::read);
+  ledger.touch(AttentionOperand::d_o, b.d_o + t.i0 * b.sdo, t.rows, bytes, b.sdo, L::read);
   touch_scratch(ledger, w.d_o.at, w.query_floats, L::write);
   touch_scratch(ledger, w.keys_turned.at, 2 * w.key_floats, L::read);
   touch_scratch(ledger, w.least + t.i0, t.rows, L::read);
@@ -146,7 +146,7 @@ inline void touch_pair(const BackwardBlock& b, const BackwardTiles& w, const Pai
   touch_scratch(ledger, w.dk.at, 2 * w.key_floats, L::update);
   touch_scratch(ledger, w.keys.at, w.key_floats, L::read);
   touch_scratch(ledger, w.dq.at, w.query_floats, L::write);
-  ledger.touch(Operand::d_q, b.dq + t.i0 * b.sdq, t.rows, bytes, b.sdq, t.k0 == 0 ? L::write : L::update);
+  ledger.touch(AttentionOperand::d_q, b.dq + t.i0 * b.sdq, t.rows, bytes, b.sdq, t.k0 == 0 ? L::write : L::update);
 }
 
 /// The tile of keys at k0 against all of the block's queries that see any of it.
@@ -160,8 +160,8 @@ inline void backward_keys(const BackwardBlock& b, const BackwardTiles& w, const 
   pack_turned(v, b.sv, count, z.size, w.values_turned);
   clear(w.dk, count, z.size);
   clear(w.dv, count, z.size);
-  ledger.touch(Operand::k, k, count, bytes, b.sk, L::read);
-  ledger.touch(Operand::v, v, count, bytes, b.sv, L::read);
+  ledger.touch(AttentionOperand::k, k, count, bytes, b.sk, L::read);
+  ledger.touch(AttentionOperand::v, v, count, bytes, b.sv, L::read);
   touch_scratch(ledger, w.keys_turned.at, 5 * w.key_floats, L::write);
   const i64 sees = z.first(k0) - b.first;  // at least one row of the block does
   for (i64 i = sees < 0 ? 0 : sees; i < b.rows; i += kFlashQueries) {
@@ -173,8 +173,8 @@ inline void backward_keys(const BackwardBlock& b, const BackwardTiles& w, const 
   unpack(w.dk, count, z.size, kLn2, add, dk, b.sdk);  // packed queries were multiplied by scale / ln 2
   unpack(w.dv, count, z.size, 1, add, dv, b.sdv);
   touch_scratch(ledger, w.dk.at, 2 * w.key_floats, L::read);
-  ledger.touch(Operand::d_k, dk, count, bytes, b.sdk, add ? L::update : L::write);
-  ledger.touch(Operand::d_v, dv, count, bytes, b.sdv, add ? L::update : L::write);
+  ledger.touch(AttentionOperand::d_k, dk, count, bytes, b.sdk, add ? L::update : L::write);
+  ledger.touch(AttentionOperand::d_v, dv, count, bytes, b.sdv, add ? L::update : L::write);
 }
 
 template <class Ledger>

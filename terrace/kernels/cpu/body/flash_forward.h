@@ -94,9 +94,9 @@ inline void finish_block(const KernelArgs& a, const ForwardBlock& w, const Sizes
                  : static_cast<float>(double{w.top[i]} * 0.693147180559945309 + __builtin_log(double{w.weight[i]}));
   }
   touch_scratch(ledger, w.sums.at, rows * z.wide, AttentionLedger::read);
-  ledger.touch(Operand::o, head_at(o, batch, first, head, z.size), rows, 4 * z.size, o.stride[1],
+  ledger.touch(AttentionOperand::o, head_at(o, batch, first, head, z.size), rows, 4 * z.size, o.stride[1],
                AttentionLedger::write);
-  ledger.touch(Operand::lse, to, 1, 4 * rows, 0, AttentionLedger::write);
+  ledger.touch(AttentionOperand::lse, to, 1, 4 * rows, 0, AttentionLedger::write);
 }
 
 template <class Ledger>
@@ -112,7 +112,7 @@ inline void forward_block(const KernelArgs& a, const ForwardBlock& w, const Size
     w.top[i] = -__builtin_inff();
     w.weight[i] = 0;
   }
-  ledger.touch(Operand::q, queries, rows, bytes, q.stride[1], L::read);
+  ledger.touch(AttentionOperand::q, queries, rows, bytes, q.stride[1], L::read);
   touch_scratch(ledger, w.q.at, rows * z.wide, L::write);
   for (i64 k0 = 0; k0 < limit; k0 += kForwardKeys) {
     const i64 count = limit - k0 < kForwardKeys ? limit - k0 : kForwardKeys;
@@ -120,9 +120,9 @@ inline void forward_block(const KernelArgs& a, const ForwardBlock& w, const Size
     pack_turned(keys, k.stride[1], count, z.size, w.keys);
     pack(values, v.stride[1], count, z.size, 1, w.values);
     attend_tile(w, z, first, rows, k0, count);
-    ledger.touch(Operand::k, keys, count, bytes, k.stride[1], L::read);
+    ledger.touch(AttentionOperand::k, keys, count, bytes, k.stride[1], L::read);
     touch_scratch(ledger, w.keys.at, kForwardKeys * z.wide, L::write);
-    ledger.touch(Operand::v, values, count, bytes, v.stride[1], L::read);
+    ledger.touch(AttentionOperand::v, values, count, bytes, v.stride[1], L::read);
     touch_scratch(ledger, w.values.at, kForwardKeys * z.wide, L::write);
     touch_scratch(ledger, w.q.at, rows * z.wide, L::read);
     touch_scratch(ledger, w.scores.at, kHigh * kForwardKeys, L::write);

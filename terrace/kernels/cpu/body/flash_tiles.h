@@ -33,11 +33,11 @@ struct Panels {
 
 /// The ordinary kernels' ledger: none.
 struct NoLedger {
-  void touch(Operand, const void*, i64, i64, i64, AttentionLedger::Access) {}
+  void touch(AttentionOperand, const void*, i64, i64, i64, AttentionLedger::Access) {}
 };
 template <class Ledger>
 inline void touch_scratch(Ledger& ledger, const void* at, i64 floats, AttentionLedger::Access how) {
-  ledger.touch(Operand::scratch, at, 1, 4 * floats, 0, how);
+  ledger.touch(AttentionOperand::scratch, at, 1, 4 * floats, 0, how);
 }
 
 /// 2^x for x up to about 100, within 2e-7 of it: 2^0 is exactly 1, below 2^-149 comes 0, a NaN stays one.

@@ -1,0 +1,37 @@
+// terrace bench.
+#include <map>
+
+#include "support/tool.h"
+
+namespace terrace {
+namespace {
+
+TEST(Bench, AttentionMovesLittleMoreThanItMust) {
+  const testing::TemporaryFolder folder;
+  const testing::Outcome o = testing::tool(
+      folder, {"bench", "attention", "--heads", "2", "--length", "1024", "--batch", "3", "--out", folder / "plot.svg"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.json["cache_bytes"], 1 << 20);
+  const i64 operand = 4 * 1024 * 2 * 64, lse = 4 * 2 * 1024;
+  EXPECT_EQ(o.json["compulsory_bytes"], 3 * (12 * operand + 2 * lse));
+  std::map<std::string, double> moved;
+  for (const auto& r : o.json["rows"]) {
+    moved[r["name"]] = r["median"];
+    EXPECT_EQ(r["unit"], "bytes");
+    EXPECT_GE(r["median"].get<double>(), r["bound"].get<double>());
+  }
+  EXPECT_EQ(moved["flash"], moved["flash forward"] + moved["flash backward"]);
+  EXPECT_LE(moved["flash"], 1.1 * o.json["compulsory_bytes"].get<double>());
+  EXPECT_GE(moved["standard"], 8.3 * moved["flash"]);
+  EXPECT_NE(testing::slurp(folder / "plot.svg").find("</svg>"), std::string::npos);
+}
+
+TEST(Bench, RefusesWhatItDoesNotKnow) {
+  const testing::TemporaryFolder folder;
+  EXPECT_EQ(testing::tool(folder, {"bench", "everything"}).code, 2);
+  EXPECT_EQ(testing::tool(folder, {"bench", "attention", "--cache", "1"}).code, 2);
+  EXPECT_EQ(testing::tool(folder, {"bench", "attention", "--head-size", "257"}).code, 2);
+}
+
+}  // namespace
+}  // namespace terrace
