@@ -63,25 +63,54 @@ ValueId Gpt::drop(ValueId x, ValueId step) {
   return b_.call(ops::dropout, {x, step}, a);
 }
 
-ValueId Gpt::block(ValueId x, const Block& p, const std::string& name, ValueId step) {
-  const ValueId h = norm(x, p.norm1, name + "ln_1");
+Attrs Gpt::heads() const {
   Attrs a;
   a.ints = {c_.heads, c_.heads, 1, 0};
   a.floats[0] = 1 / std::sqrt(static_cast<double>(c_.width / c_.heads));
-  const ValueId attended = b_.apply(
-      ops::flash_attention, {product(h, p.q, name + "q"), product(h, p.k, name + "k"), product(h, p.v, name + "v")}, a,
-      name + "attention")[0];
-  x = b_.call(ops::add, {x, drop(product(attended, p.out, name + "attn_out"), step)});
-  const ValueId f = b_.call(ops::gelu, {product(norm(x, p.norm2, name + "ln_2"), p.up, name + "up")});
-  return b_.call(ops::add, {x, drop(product(f, p.down, name + "down"), step)});
+  return a;
 }
 
+ValueId Gpt::embed(ValueId ids, ValueId places) {
+  return b_.call(ops::add, {b_.call(ops::take_rows, {table_, ids}), b_.call(ops::take_rows, {places_, places})});
+}
+
+ValueId Gpt::blocks(ValueId x, ValueId step, const Attend& attend) {
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    const Block& p = blocks_[i];
+    const std::string name = fmt::format("h.{}.", i);
+    const ValueId h = norm(x, p.norm1, name + "ln_1");
+    // One after the other: the order of nodes, and so of sums, must not be the compiler's.
+    const ValueId q = product(h, p.q, name + "q"), k = product(h, p.k, name + "k"), v = product(h, p.v, name + "v");
+    const ValueId attended = attend(q, k, v, name);
+    x = b_.call(ops::add, {x, drop(product(attended, p.out, name + "attn_out"), step)});
+    const ValueId f = b_.call(ops::gelu, {product(norm(x, p.norm2, name + "ln_2"), p.up, name + "up")});
+    x = b_.call(ops::add, {x, drop(product(f, p.down, name + "down"), step)});
+  }
+  return x;
+}
+
+ValueId Gpt::output(ValueId x) { return product(norm(x, last_norm_, "ln_f"), table_, "logits"); }
+
 ValueId Gpt::logits(ValueId ids, ValueId step) {
-  const ValueId here = b_.call(ops::positions, {ids});
-  ValueId x = b_.call(ops::add, {b_.call(ops::take_rows, {table_, ids}), b_.call(ops::take_rows, {places_, here})});
-  x = drop(x, step);
-  for (std::size_t i = 0; i < blocks_.size(); ++i) x = block(x, blocks_[i], fmt::format("h.{}.", i), step);
-  return product(norm(x, last_norm_, "ln_f"), table_, "logits");
+  const ValueId x = drop(embed(ids, b_.call(ops::positions, {ids})), step);
+  return output(blocks(x, step, [&](ValueId q, ValueId k, ValueId v, const std::string& name) {
+    return b_.apply(ops::flash_attention, {q, k, v}, heads(), name + "attention")[0];
+  }));
+}
+
+ValueId Gpt::next(ValueId ids, SymbolId pos) {
+  Attrs at;
+  at.symbols[0] = pos;
+  const TensorSpec cache{c_.dtype, Layout::dense, {Dim(c_.context), Dim(c_.width)}};
+  const ValueId x = embed(ids, b_.call(ops::positions, {ids}, at));
+  const ValueId all = blocks(x, kNone, [&](ValueId q, ValueId k, ValueId v, const std::string& name) {
+    const ValueId keys = b_.call(ops::append_rows, {b_.state(name + "k_cache", cache), k}, at);
+    const ValueId values = b_.call(ops::append_rows, {b_.state(name + "v_cache", cache), v}, at);
+    Attrs a = heads();
+    a.symbols[0] = pos;
+    return b_.call(ops::attention, {q, keys, values}, a, name + "attention");
+  });
+  return output(b_.call(ops::last_rows, {all}));
 }
 
 ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets) {

@@ -19,6 +19,9 @@ class Gpt {
   Gpt(GraphBuilder& builder, const GptConfig& config);
   /// ids i32 [B, T], T at most the context -> [B, T, vocabulary]. `step` (i32 [1]) drives dropout; kNone: no dropout.
   ValueId logits(ValueId ids, ValueId step = kNone);
+  /// For generating: ids i32 [n] at positions pos .. pos+n-1, keys and values kept in states "h.I.k_cache" and
+  /// "h.I.v_cache" -> [1, vocabulary], of the last of them. Once for each builder.
+  ValueId next(ValueId ids, SymbolId pos);
   const std::vector<Parameter>& parameters() const { return parameters_; }
 
  private:
@@ -26,7 +29,11 @@ class Gpt {
   struct Block {
     ValueId norm1[2], q, k, v, out, norm2[2], up, down;
   };
-  ValueId block(ValueId x, const Block& p, const std::string& name, ValueId step);
+  using Attend = std::function<ValueId(ValueId q, ValueId k, ValueId v, const std::string& name)>;
+  ValueId blocks(ValueId x, ValueId step, const Attend& attend);
+  ValueId embed(ValueId ids, ValueId places);
+  ValueId output(ValueId x);
+  Attrs heads() const;
   ValueId product(ValueId x, ValueId w, const std::string& name);
   ValueId norm(ValueId x, const ValueId (&w)[2], const std::string& name);
   ValueId drop(ValueId x, ValueId step);

@@ -91,7 +91,8 @@ extern const OpDef norm_grad_weight;
 /// scatter_rows(like [R, k], ids i32 [..], x [.., k]) -> [R, k]: row r is the sum of the rows of x whose id is r.
 /// No gradient.
 extern const OpDef scatter_rows;
-/// positions(like [.., T]) -> i32 [.., T]: 0 .. T-1 in every row; the bytes of `like` are not read. No gradient.
+/// positions(like [.., T]) -> i32 [.., T]: pos .. pos+T-1 in every row; the bytes of `like` are not read. symbols[0] =
+/// pos; none: 0. No gradient.
 extern const OpDef positions;
 /// cross_entropy(logits [.., V], targets i32 [..]) -> loss [..] = lse - logits[target], lse [..] = log(sum(exp)).
 /// Differentiable in the logits through the loss.

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "terrace/core/error.h"
-#include "terrace/ops/ops.h"
+#include "terrace/program/gpt_model.h"
 
 namespace terrace {
 
@@ -74,15 +74,18 @@ std::vector<io::CheckpointTensor> TrainingRun::tensors() const {
 io::Metadata TrainingRun::metadata() {
   const nn::GptConfig& m = config_.model;
   const nn::AdamW& o = config_.optimizer;
-  io::Sha256 letters;
-  letters.update(std::as_bytes(std::span(data_.letters())));
   return {
-      {"model", fmt::format("gpt layers {} width {} heads {} context {} vocabulary {} dropout {}", m.layers, m.width,
-                            m.heads, m.context, m.vocabulary, m.dropout)},
+      {"model", "gpt"},
+      {"layers", std::to_string(m.layers)},
+      {"width", std::to_string(m.width)},
+      {"heads", std::to_string(m.heads)},
+      {"context", std::to_string(m.context)},
+      {"dropout", fmt::format("{}", m.dropout)},
+      {"letters", letters_to_hex(data_.letters())},
       {"optimizer", fmt::format("adamw rate {} least {} betas {} {} eps {} decay {} clip {} warm-up {} steps {}",
                                 o.rate, o.least_rate, o.beta1, o.beta2, o.eps, o.decay, o.clip, o.warm_up, o.steps)},
-      {"data", fmt::format("tokens {} letters {} validation {} batch {} parts {} seed {}", data_.tokens(),
-                           letters.hex(), config_.validation, config_.batch, config_.parts, config_.seed)},
+      {"data", fmt::format("tokens {} validation {} batch {} parts {} seed {}", data_.tokens(), config_.validation,
+                           config_.batch, config_.parts, config_.seed)},
   };
 }
 

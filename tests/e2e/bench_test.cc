@@ -8,8 +8,8 @@ namespace {
 
 TEST(Bench, AttentionMovesLittleMoreThanItMust) {
   const testing::TemporaryFolder folder;
-  const testing::Outcome o = testing::tool(
-      folder, {"bench", "attention", "--heads", "2", "--length", "1024", "--batch", "3", "--out", folder / "plot.svg"});
+  const testing::Outcome o =
+      testing::tool(folder, {"bench", "attention", "--heads", "2", "--length", "1024", "--batch", "3"});
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_EQ(o.json["cache_bytes"], 1 << 20);
   const i64 operand = 4 * 1024 * 2 * 64, lse = 4 * 2 * 1024;
@@ -23,6 +23,13 @@ TEST(Bench, AttentionMovesLittleMoreThanItMust) {
   EXPECT_EQ(moved["flash"], moved["flash forward"] + moved["flash backward"]);
   EXPECT_LE(moved["flash"], 1.1 * o.json["compulsory_bytes"].get<double>());
   EXPECT_GE(moved["standard"], 8.3 * moved["flash"]);
+}
+
+TEST(Bench, AttentionIsDrawnAgainstTheCache) {
+  const testing::TemporaryFolder folder;
+  const testing::Outcome o = testing::tool(
+      folder, {"bench", "attention", "--heads", "1", "--length", "64", "--causal", "--out", folder / "plot.svg"});
+  ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_NE(testing::slurp(folder / "plot.svg").find("</svg>"), std::string::npos);
 }
 

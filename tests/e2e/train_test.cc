@@ -85,11 +85,34 @@ TEST_F(Train, LeavesMetricsACurveAndACheckpoint) {
   refused(2, {"there is a run in this folder", "--resume"});
 }
 
+TEST_F(Train, RunContinuesATextWithWhatWasTrained) {
+  change("steps = 60", "steps = 200");
+  ASSERT_EQ(run().code, 0);
+  const auto sample = [&](std::vector<std::string> more) {
+    std::vector<std::string> w = {"run", checkpoint(), "--prompt", "Rice grew on st", "--max-tokens", "60"};
+    w.insert(w.end(), more.begin(), more.end());
+    return testing::tool(folder_, w);
+  };
+  const Outcome o = sample({"--threads", "1"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const std::string text = o.json["text"];
+  EXPECT_EQ(o.out, text + "\n");
+  EXPECT_EQ(o.json["output_ids"].size(), 60u);  // beyond the context of 16
+  EXPECT_TRUE(text.starts_with("ep ")) << text;
+  EXPECT_EQ(sample({"--threads", "2"}).json["text"], text);
+  EXPECT_EQ(sample({"--budget", "64MiB"}).code, 2);
+  EXPECT_EQ(sample({"--prompt", "\x01"}).code, 2);
+  const std::string bytes = testing::slurp(checkpoint());
+  std::ofstream(checkpoint(), std::ios::binary) << bytes.substr(0, 5000);
+  EXPECT_EQ(sample({}).code, 4);
+}
+
 /// With dropout, clipping and checkpoints every few steps; two parts a step half of the time.
 TEST_F(Train, KilledAtAnyMomentItEndsWithTheSameWeights) {
   const char* all = std::getenv("TERRACE_FAULTS");
   const int enough = all != nullptr && std::string(all) == "all" ? 200 : 12;
   testing::Random random(7);
+  change("save_every = 4", "save_every = 1");  // most moments are moments of writing
   int kills = 0, while_writing = 0;
   for (const char* parts : {"1", "2"}) {
     if (*parts == '2') change("batch = 4", "batch = 4\naccumulate = 2");

@@ -269,6 +269,63 @@ TEST(Training, MemoryIsPackedCloseToWhatLives) {
   }
 }
 
+/// Tokens one at a time, with keys and values kept, see what a whole window sees.
+TEST(Gpt, NextIsTheLastRowOfLogits) {
+  const nn::GptConfig config = tiny();
+  const auto run = [&](auto build, const std::vector<i32>& tokens, const std::vector<i64>& cuts) {
+    GraphBuilder b;
+    nn::Gpt model(b, config);
+    const SymbolId n = b.symbol("n", config.context), pos = b.symbol("pos", config.context);
+    const ValueId ids = b.input("ids", testing::i32_spec({Dim::of(n)}));
+    const ValueId out = build(b, model, ids, pos);
+    b.output(out);
+    const Graph g = b.finish();
+    KernelTable kernels;
+    register_reference(kernels);
+    Interpreter engine(g, kernels, {});
+    for (const nn::Parameter& p : model.parameters()) {
+      std::vector<float> w(engine.state(p.value).size() / 4);
+      nn::initialize({p.name, p.value, p.deviation * 10, p.constant, true}, 1, w);
+      std::memcpy(engine.state(p.value).data(), w.data(), w.size() * 4);
+    }
+    i64 at = 0;
+    for (i64 count : cuts) {
+      const std::array<i64, 2> symbols = {count, at};
+      const InputBinding in{
+          ids, std::as_bytes(std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(count)))};
+      engine.run({symbols, {&in, 1}});
+      at += count;
+    }
+    std::vector<float> all = floats(engine.bytes(out));
+    return std::vector<float>(all.end() - config.vocabulary, all.end());
+  };
+  const std::vector<i32> tokens = {3, 1, 10, 7, 7, 0, 2};
+  const auto next = [](GraphBuilder&, nn::Gpt& m, ValueId ids, SymbolId pos) { return m.next(ids, pos); };
+  const auto want = run(next, tokens, {7});
+  for (const std::vector<i64>& cuts : {std::vector<i64>{1, 1, 1, 1, 1, 1, 1}, {3, 1, 3}}) {
+    const auto got = run(next, tokens, cuts);
+    for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5);
+  }
+  // The training graph over one window of the same length.
+  GraphBuilder b;
+  nn::Gpt model(b, config);
+  const ValueId ids = b.input("ids", testing::i32_spec({Dim(1), Dim(7)})), logits = model.logits(ids);
+  b.output(logits);
+  const Graph g = b.finish();
+  KernelTable kernels;
+  register_reference(kernels);
+  Interpreter engine(g, kernels, {});
+  for (const nn::Parameter& p : model.parameters()) {
+    std::vector<float> w(engine.state(p.value).size() / 4);
+    nn::initialize({p.name, p.value, p.deviation * 10, p.constant, true}, 1, w);
+    std::memcpy(engine.state(p.value).data(), w.data(), w.size() * 4);
+  }
+  const InputBinding in{ids, std::as_bytes(std::span(tokens))};
+  engine.run({{}, {&in, 1}});
+  const auto all = floats(engine.bytes(logits));
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(all[6 * 11 + i], want[i], 1e-5);
+}
+
 TEST(Initialization, IsNormalAndDependsOnNameAndSeedAlone) {
   const nn::Parameter p{"h.0.mlp.up", 0, 0.02, 0, true};
   std::vector<float> a(10001), b(10001), part(7);

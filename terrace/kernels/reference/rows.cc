@@ -86,7 +86,7 @@ void positions(const KernelArgs& a) {
   if (a.worker != 0) return;
   for (i64 i = 0; i < rows_of(a.out[0]); ++i)
     for (i64 c = 0; c < columns_of(a.out[0]); ++c) {
-      const auto p = static_cast<i32>(c);
+      const auto p = static_cast<i32>(a.sym[0] + c);
       std::memcpy(row_at(a.out[0], i) + 4 * c, &p, 4);
     }
 }

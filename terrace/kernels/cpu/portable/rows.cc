@@ -89,7 +89,7 @@ void rope_angles(const KernelArgs& a) {
 void positions(const KernelArgs& a) {
   const Range rows = share(rows_of(a.out[0]), 1, a.worker, a.workers);
   for (i64 i = rows.begin; i < rows.end; ++i)
-    for (i64 c = 0; c < columns_of(a.out[0]); ++c) reinterpret_cast<i32*>(row_at(a.out[0], i))[c] = static_cast<i32>(c);
+    for (i64 c = 0; c < columns_of(a.out[0]); ++c) reinterpret_cast<i32*>(row_at(a.out[0], i))[c] = static_cast<i32>(a.sym[0] + c);
 }
 
 }  // namespace terrace::portable
