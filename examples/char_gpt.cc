@@ -2,29 +2,25 @@
 // parameters.
 #include <fmt/format.h>
 
-#include <fstream>
-#include <iterator>
-#include <set>
+#include <cstdlib>
 #include <thread>
 
 #include "terrace/core/error.h"
 #include "terrace/nn/gpt.h"
 #include "terrace/program/probe.h"
+#include "terrace/program/text_data.h"
 #include "terrace/program/trainer.h"
 
 int main(int argc, char** argv) try {
   using namespace terrace;
-  std::ifstream file(argc > 1 ? argv[1] : "");
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  constexpr i64 kBatch = 12, kLength = 64, kWindows = kBatch * kLength;
-  if (text.size() < 20 * kWindows) throw Error(ErrorKind::usage, "char_gpt TEXT [STEPS [SEED]]: the text is too short");
-  const std::set<char> letters(text.begin(), text.end());
-  std::vector<i32> tokens, x(kWindows), y(kWindows);
-  for (char c : text) tokens.push_back(static_cast<i32>(std::distance(letters.begin(), letters.find(c))));
-  const i64 steps = argc > 2 ? std::atoll(argv[2]) : 2000, split = std::ssize(tokens) * 9 / 10;  // the rest: validation
+  if (argc < 2) throw Error(ErrorKind::usage, "char_gpt TEXT [STEPS [SEED]]");
+  constexpr i64 kBatch = 12, kLength = 64;
+  const TextData text(argv[1], true, 0.1, kLength);  // the last tenth is for validation
+  const i64 steps = argc > 2 ? std::atoll(argv[2]) : 2000;
+  const u64 seed = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1;
 
   GraphBuilder b;  // what: a model, its loss, and AdamW over it
-  nn::Gpt model(b, {.vocabulary = std::ssize(letters), .context = kLength});
+  nn::Gpt model(b, {.vocabulary = text.vocabulary(), .context = kLength});
   const TensorSpec window{DType::i32, Layout::dense, {Dim(kBatch), Dim(kLength)}};
   const ValueId ids = b.input("ids", window), targets = b.input("targets", window);
   const ValueId step = b.state("step", {DType::i32, Layout::dense, {Dim(1)}});
@@ -38,24 +34,18 @@ int main(int argc, char** argv) try {
   options.threads = static_cast<int>(std::thread::hardware_concurrency());
   const ProbeOptions probe{.threads = options.threads, .isa = options.isa};
   Trainer trainer(b.finish(), update, model.parameters(), probe_host(probe, cpu_kernels(options.isa)), options);
-  u64 random = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1;
-  trainer.start(random);
+  trainer.start(seed);
 
+  std::vector<i32> x(kBatch * kLength), y(x.size());
   const InputBinding in[] = {{ids, std::as_bytes(std::span(x))}, {targets, std::as_bytes(std::span(y))}};
-  const auto load = [&](i64 row, i64 at) {
-    std::copy_n(tokens.begin() + at, kLength, x.begin() + row * kLength);
-    std::copy_n(tokens.begin() + at + 1, kLength, y.begin() + row * kLength);
-  };
   for (i64 i = 1; i <= steps; ++i) {
-    for (i64 r = 0; r < kBatch; ++r)
-      load(r,
-           static_cast<i64>((random = random * 6364136223846793005 + 1442695040888963407) >> 33) % (split - kLength));
+    text.draw(seed, i, 0, x, y);
     const float l = trainer.step(in);
     if (i % 100 == 0) fmt::print("step {:5}  loss {:.4f}  {:.1f} ms\n", i, l, trainer.trace().totals.seconds * 1e3);
   }
   float sum = 0, n = 0;
-  for (i64 at = split; at + kWindows < std::ssize(tokens); at += kWindows, ++n) {
-    for (i64 r = 0; r < kBatch; ++r) load(r, at + r * kLength);
+  for (i64 at = 0; at + kBatch <= text.validation_windows(); at += kBatch, ++n) {
+    text.validation(at, x, y);
     sum += trainer.evaluate(validation, in)[0];
   }
   fmt::print("validation loss {:.4f}\n", sum / n);
