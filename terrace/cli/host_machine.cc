@@ -65,7 +65,7 @@ Machine cautious_guess(int threads) {
   cpu.threads = threads;
   cpu.step_overhead = Seconds{2e-6};
   cpu.source = "guess";
-  for (const char* what : {"contraction", "attention", "normalisation", "elementwise", "data_movement"})
+  for (const char* what : {"contraction", "attention", "normalisation", "elementwise", "data_movement", "optimizer"})
     cpu.rates.push_back({what, 1, OpsPerSecond{5e9}, OpsPerSecond{5e9}, BytesPerSecond{5e9}, {}});
   m.units.push_back(cpu);
   return m;
