@@ -269,6 +269,15 @@ TEST(Training, MemoryIsPackedCloseToWhatLives) {
   }
 }
 
+/// Weights ten times as large as at the beginning of training, so that attention attends.
+void set_weights(Interpreter& engine, const nn::Gpt& model) {
+  for (const nn::Parameter& p : model.parameters()) {
+    std::vector<float> w(engine.state(p.value).size() / 4);
+    nn::initialize({p.name, p.value, p.deviation * 10, p.constant, true}, 1, w);
+    std::memcpy(engine.state(p.value).data(), w.data(), w.size() * 4);
+  }
+}
+
 /// Tokens one at a time, with keys and values kept, see what a whole window sees.
 TEST(Gpt, NextIsTheLastRowOfLogits) {
   const nn::GptConfig config = tiny();
@@ -283,11 +292,7 @@ TEST(Gpt, NextIsTheLastRowOfLogits) {
     KernelTable kernels;
     register_reference(kernels);
     Interpreter engine(g, kernels, {});
-    for (const nn::Parameter& p : model.parameters()) {
-      std::vector<float> w(engine.state(p.value).size() / 4);
-      nn::initialize({p.name, p.value, p.deviation * 10, p.constant, true}, 1, w);
-      std::memcpy(engine.state(p.value).data(), w.data(), w.size() * 4);
-    }
+    set_weights(engine, model);
     i64 at = 0;
     for (i64 count : cuts) {
       const std::array<i64, 2> symbols = {count, at};
@@ -315,11 +320,7 @@ TEST(Gpt, NextIsTheLastRowOfLogits) {
   KernelTable kernels;
   register_reference(kernels);
   Interpreter engine(g, kernels, {});
-  for (const nn::Parameter& p : model.parameters()) {
-    std::vector<float> w(engine.state(p.value).size() / 4);
-    nn::initialize({p.name, p.value, p.deviation * 10, p.constant, true}, 1, w);
-    std::memcpy(engine.state(p.value).data(), w.data(), w.size() * 4);
-  }
+  set_weights(engine, model);
   const InputBinding in{ids, std::as_bytes(std::span(tokens))};
   engine.run({{}, {&in, 1}});
   const auto all = floats(engine.bytes(logits));
