@@ -132,15 +132,16 @@ TrainStep TrainingRun::step() {
   return s;
 }
 
+const nn::Parameter* TrainingRun::first_not_finite() {
+  for (const nn::Parameter& p : parameters_)
+    for (float x : trainer_->values(p.value))
+      if (!std::isfinite(x)) return &p;
+  return nullptr;
+}
+
 void TrainingRun::fail_not_a_number(i64 step) {
-  std::string first = "no parameter";
-  for (const nn::Parameter& p : parameters_) {
-    bool finite = true;
-    for (float x : trainer_->values(p.value)) finite &= std::isfinite(x);
-    if (finite) continue;
-    first = p.name;
-    break;
-  }
+  const nn::Parameter* p = first_not_finite();
+  const std::string first = p != nullptr ? p->name : "no parameter";
   throw Error(
       ErrorKind::failure,
       fmt::format("step {}: the loss or its gradient is no number; the first tensor with such: {}", step, first),
@@ -163,6 +164,7 @@ double TrainingRun::evaluate() {
 }
 
 std::string TrainingRun::save() {
+  if (first_not_finite() != nullptr) fail_not_a_number(steps_done());  // the one before is worth more
   const std::vector<io::CheckpointTensor> all = tensors();
   io::CheckpointWriter out(checkpoint_path(), all, metadata());
   for (ValueId v : states()) out.append(trainer_->bytes(v));

@@ -39,13 +39,15 @@ class TrainingRun {
   TrainStep step();
   /// Mean loss over the validation part (whole batches of windows that do not overlap), without dropout.
   double evaluate();
-  /// Writes the checkpoint, whole or not at all; returns weights_sha256.
+  /// Writes the checkpoint, whole or not at all; returns weights_sha256. Error(failure), with the
+  /// checkpoint untouched, if a parameter is no number.
   std::string save();
 
  private:
   std::vector<io::CheckpointTensor> tensors() const;
   std::vector<ValueId> states() const;
   io::Metadata metadata();
+  const nn::Parameter* first_not_finite();
   [[noreturn]] void fail_not_a_number(i64 step);
 
   TrainConfig config_;

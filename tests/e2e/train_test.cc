@@ -107,7 +107,7 @@ TEST_F(Train, RunContinuesATextWithWhatWasTrained) {
   EXPECT_EQ(sample({}).code, 4);
 }
 
-/// With dropout, clipping and checkpoints every few steps; two parts a step half of the time.
+/// With dropout, clipping and a checkpoint every step; two parts a step half of the time.
 TEST_F(Train, KilledAtAnyMomentItEndsWithTheSameWeights) {
   const char* all = std::getenv("TERRACE_FAULTS");
   const int enough = all != nullptr && std::string(all) == "all" ? 200 : 12;
@@ -191,7 +191,7 @@ TEST_F(Train, BadConfigurationsAndTexts) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
 }
 
-TEST_F(Train, ALossThatIsNoNumberStopsItAndKeepsTheCheckpoint) {
+TEST_F(Train, ALossThatIsNoNumberStopsIt) {
   change("steps = 60", "steps = 8");
   ASSERT_EQ(run().code, 0);
   std::filesystem::remove_all(folder_ / "run");

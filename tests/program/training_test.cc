@@ -7,11 +7,13 @@
 
 #include "engine/gradient_check.h"
 #include "support/planning.h"
+#include "support/tool.h"
 #include "terrace/core/error.h"
 #include "terrace/nn/gpt.h"
 #include "terrace/plan/verify.h"
 #include "terrace/program/program.h"
 #include "terrace/program/trainer.h"
+#include "terrace/program/training_run.h"
 
 namespace terrace {
 namespace {
@@ -267,6 +269,28 @@ TEST(Training, MemoryIsPackedCloseToWhatLives) {
           << layers << " layers, clip " << clip;
     }
   }
+}
+
+/// Whatever made it so: what is no number does not take the place of a sound checkpoint.
+TEST(TrainingRun, SavesNoParameterThatIsNoNumber) {
+  const testing::TemporaryFolder folder;
+  std::ofstream(folder / "text") << std::string(500, 'a') + std::string(500, 'b');
+  const std::string text =
+      "[model]\nkind = \"gpt\"\nlayers = 1\nwidth = 8\nheads = 1\ncontext = 8\n[data]\ntext = \"text\"\n"
+      "[run]\nfolder = \".\"\nsteps = 4\nbatch = 2\n";
+  TrainingRun run(parse_train_config(text, folder / "c.toml"), testing::small_machine(64), {});
+  run.start();
+  run.step();
+  run.save();
+  const std::string before = testing::slurp(run.checkpoint_path());
+  run.trainer().values(run.trainer().parameters()[3].value)[1] = NAN;
+  try {
+    run.save();
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(e.message().find(run.trainer().parameters()[3].name), std::string::npos) << e.message();
+  }
+  EXPECT_EQ(testing::slurp(run.checkpoint_path()), before);
 }
 
 /// Weights ten times as large as at the beginning of training, so that attention attends.
