@@ -8,9 +8,12 @@ namespace terrace {
 // Order of additions; L lanes of a vector, "in vectors": as rms_norm's sum in kernels.h.
 //   norms, their statistics and gradients, softmax_grad, cross_entropy: along a row, in vectors
 //   sum_rows, norm_grad_weight: by column, rows in runs of 64: each run one after the other, then the runs' sums in
-//   order mean: rows in runs of 16384 elements, each in vectors; the runs' sums in double, in order square_sums: the
-//   tensor in runs of 16384 elements, row by row whatever the strides, each in vectors total: in double, in order.
-//   scatter_rows, fold and gradients of pools: in order of ids, or of windows, from 0 mean_pool: a window row by row
+//     order
+//   mean: rows in runs of 16384 elements, each in vectors; the runs' sums in double, in order
+//   square_sums: the tensor in runs of 16384 elements, row by row whatever the strides, each in vectors
+//   total: in double, in order
+//   scatter_rows, fold and gradients of pools: in order of ids, or of windows, from 0
+//   mean_pool: a window row by row
 #define TERRACE_TRAINING_KERNELS(X)                    \
   X(sub, "sub", "fff")                                 \
   X(div, "div", "fff")                                 \
