@@ -30,7 +30,7 @@ int main(int argc, char** argv) try {
                                           {.beta2 = 0.99, .clip = 1, .warm_up = steps / 20, .steps = steps});
   for (ValueId v : {update.loss, validation}) b.output(v);
 
-  TrainerOptions options{.isa = best_isa(), .evaluations = {validation}};  // with what
+  TrainerOptions options{.isa = best_isa(), .evaluation = {validation}};  // with what
   options.threads = static_cast<int>(std::thread::hardware_concurrency());
   const ProbeOptions probe{.threads = options.threads, .isa = options.isa};
   Trainer trainer(b.finish(), update, model.parameters(), probe_host(probe, cpu_kernels(options.isa)), options);
@@ -46,7 +46,7 @@ int main(int argc, char** argv) try {
   float sum = 0, n = 0;
   for (i64 at = 0; at + kBatch <= text.validation_windows(); at += kBatch, ++n) {
     text.validation(at, x, y);
-    sum += trainer.evaluate(validation, in)[0];
+    sum += trainer.evaluate(in)[0];
   }
   fmt::print("validation loss {:.4f}\n", sum / n);
 } catch (const terrace::Error& e) {

@@ -95,7 +95,7 @@ Bytes size_of_file(const std::string& path) {
 std::optional<Bytes> budget_of(const Args& args, const std::string& model) {
   const auto text = args.text("budget");
   if (!text) return std::nullopt;
-  const Bytes whole = size_of_file(model);
+  const std::optional<Bytes> whole = model.empty() ? std::nullopt : std::optional(size_of_file(model));
   std::optional<Bytes> memory;
   std::optional<Machine> machine;
   const std::string name = args.text("machine", "host");

@@ -13,7 +13,8 @@ namespace terrace::cli {
 /// Size of a model file; Error(bad_file) when it is not there.
 Bytes size_of_file(const std::string& path);
 
-/// Main memory's figure in --budget; nothing without the flag. Error(usage) for tiers that do not exist.
+/// Main memory's figure in --budget, which may be a share of the model's file if there is one; nothing without the
+/// flag. Error(usage) for tiers that do not exist.
 std::optional<Bytes> budget_of(const Args& args, const std::string& model);
 /// The same, or what free memory and enclosing limits allow.
 Bytes budget_or_default(const Args& args, const std::string& model);

@@ -22,11 +22,20 @@ namespace {
 
 constexpr u64 kMaxConfig = u64{1} << 20;
 
+/// What an evaluation gave, by name; the loss first.
+using Values = std::vector<std::pair<std::string, double>>;
+
+/// "tokens": the key under which they are counted.
+std::string units_key(const TrainingTask& task) { return fmt::format("{}s", task.unit()); }
+
 /// metrics.jsonl, a line a step, and the picture of it.
 class Metrics {
  public:
   /// Keeps the lines of steps up to `done`: what came after the checkpoint is trained again.
-  Metrics(const std::string& folder, i64 done) : path_(folder + "/metrics.jsonl"), picture_(folder + "/loss.svg") {
+  Metrics(const std::string& folder, i64 done, const char* unit)
+      : path_(folder + "/metrics.jsonl"),
+        picture_(folder + "/loss.svg"),
+        y_label_(fmt::format("{} {}", unit[0] == 'i' ? "nats an" : "nats a", unit)) {
     loss_.name = "training";
     loss_.faint = true;
     validation_.name = "validation";
@@ -36,8 +45,8 @@ class Metrics {
     file_.reset(std::fopen(path_.c_str(), "ae"));
     if (!file_) throw Error(ErrorKind::failure, "cannot be written", path_);
   }
-  void add(const Json& line, i64 step, double loss, std::optional<double> validation) {
-    note(step, loss, validation);
+  void add(const Json& line, i64 step, double loss, const Values& values) {
+    note(step, loss, values.empty() ? std::nullopt : std::optional(values[0].second));
     fmt::print(file_.get(), "{}\n", line.text());
     flush(file_.get());
   }
@@ -45,12 +54,11 @@ class Metrics {
     Chart c;
     c.title = "Loss";
     c.x_label = "step";
-    c.y_label = "nats a token";
+    c.y_label = y_label_;
     c.curves.push_back(loss_);
     if (!validation_.points.empty()) c.curves.push_back(validation_);
     write_file(picture_, curve_svg(c));
   }
-  double last_validation() const { return validation_.points.empty() ? NAN : validation_.points.back().second; }
 
  private:
   struct Close {
@@ -78,7 +86,7 @@ class Metrics {
     return kept;
   }
 
-  std::string path_, picture_;
+  std::string path_, picture_, y_label_;
   std::unique_ptr<std::FILE, Close> file_;
   Curve loss_, validation_;
 };
@@ -103,22 +111,22 @@ void prepare_folder(const TrainingRun& run, bool resume) {
     throw Error(ErrorKind::usage, "there is no checkpoint to resume", run.checkpoint_path(), "leave out --resume");
 }
 
-Json line_of(const TrainStep& s, i64 tokens, double predicted, std::optional<double> validation) {
+Json line_of(const TrainStep& s, const TrainingTask& task, i64 units, double predicted, const Values& values) {
   Json j = Json::object();
-  j.add("step", s.step).add("loss", static_cast<double>(s.loss)).add("tokens", tokens).add("seconds", s.seconds);
+  j.add("step", s.step).add("loss", static_cast<double>(s.loss));
+  j.add(units_key(task), units).add("seconds", s.seconds);
   j.add("predicted_seconds", predicted).add("lr", s.rate);
   if (s.grad_norm >= 0) j.add("grad_norm", s.grad_norm);
   j.add("peak_bytes", measure_peak().bytes).add("written_bytes", 0);
-  if (validation) j.add("val_loss", *validation);
+  for (const auto& [name, value] : values) j.add(name, value);
   return j;
 }
 
 void show_plan(std::FILE* out, TrainingRun& run, const Machine& machine) {
   Trainer& t = run.trainer();
   const Bytes region = t.region_bytes(), live = t.live_bytes();
-  fmt::print(out, "{} parameters, {} tokens of {} kinds; {} steps of {} tokens\n", run.parameter_count(),
-             run.data().tokens(), run.data().vocabulary(), run.config().optimizer.steps,
-             run.config().batch * run.config().length * run.config().parts);
+  fmt::print(out, "{} parameters, {}; {} steps of {} {}s\n", run.parameter_count(), run.task().describe_data(),
+             run.config().optimizer.steps, run.task().units() * run.config().parts, run.task().unit());
   fmt::print(
       out,
       "memory planned {}: activations and gradients {}, of which {} live at once at most (packed within {:.1f} %)\n",
@@ -132,7 +140,7 @@ int train(const Args& args) {
   probe_if_unknown(args, origin);
   const Machine machine = machine_of(args);
   TrainerOptions options;
-  options.budget = budget_of(args, config.text);
+  options.budget = budget_of(args, "");
   options.threads = threads_of(args);
   options.isa = isa_of(args);
   TrainingRun run(std::move(config), machine, options);
@@ -147,9 +155,10 @@ int train(const Args& args) {
     run.start();
 
   const TrainConfig& c = run.config();
-  const i64 tokens = c.batch * c.length * c.parts;
+  const TrainingTask& task = run.task();
+  const i64 units = task.units() * c.parts;
   const EndInOrder in_order;
-  Metrics metrics(c.folder, run.steps_done());
+  Metrics metrics(c.folder, run.steps_done(), task.unit());
   if (resume) fmt::print(out, "resumed after step {}\n", run.steps_done());
   Bar bar("training");
   std::string hash;
@@ -157,6 +166,7 @@ int train(const Args& args) {
   double seconds = 0;
   i64 steps = 0;
   TrainStep s;
+  Values last_values;
   const auto save = [&] {
     hash = run.save();
     saved = run.steps_done();
@@ -167,15 +177,16 @@ int train(const Args& args) {
     seconds += s.seconds;
     ++steps;
     const bool last = s.step == c.optimizer.steps;
-    std::optional<double> validation;
-    if (c.validation > 0 && (last || (c.evaluate_every > 0 && s.step % c.evaluate_every == 0))) {
-      validation = run.evaluate();
+    Values values;
+    if (run.evaluates() && (last || (c.evaluate_every > 0 && s.step % c.evaluate_every == 0))) {
+      values = last_values = run.evaluate();
       bar.clear();
-      fmt::print(out, "step {:>6}   loss {:.4f}   validation {:.4f}   {} a step\n", s.step, s.loss, *validation,
-                 human_seconds(seconds / static_cast<double>(steps)));
+      fmt::print(out, "step {:>6}   loss {:.4f}", s.step, s.loss);
+      for (const auto& [name, value] : values) fmt::print(out, "   {} {:.4f}", name, value);
+      fmt::print(out, "   {} a step\n", human_seconds(seconds / static_cast<double>(steps)));
       flush(out);
     }
-    metrics.add(line_of(s, tokens, predicted, validation), s.step, static_cast<double>(s.loss), validation);
+    metrics.add(line_of(s, task, units, predicted, values), s.step, static_cast<double>(s.loss), values);
     bar.show(static_cast<double>(s.step) / static_cast<double>(c.optimizer.steps),
              fmt::format("step {} loss {:.3f}", s.step, s.loss));
     if (last || (c.save_every > 0 && s.step % c.save_every == 0)) save();
@@ -187,9 +198,9 @@ int train(const Args& args) {
              run.checkpoint_path(), c.folder, hash);
   Json doc = document("train", &machine, c.seed);
   doc.add("steps", run.steps_done()).add("loss", static_cast<double>(s.loss));
-  if (!std::isnan(metrics.last_validation())) doc.add("val_loss", metrics.last_validation());
+  for (const auto& [name, value] : last_values) doc.add(name, value);
   doc.add("seconds", seconds).add("predicted_seconds", predicted * static_cast<double>(steps));
-  doc.add("tokens", tokens * steps).add("peak_bytes", peak.bytes).add("peak_source", peak.source);
+  doc.add(units_key(task), units * steps).add("peak_bytes", peak.bytes).add("peak_source", peak.source);
   doc.add("region_bytes", run.trainer().region_bytes()).add("live_bytes", run.trainer().live_bytes());
   doc.add("weights_sha256", hash);
   write_document(args, doc);

@@ -29,25 +29,39 @@ TableReader section(TableReader& root, const char* name) {
   return *std::move(t);
 }
 
-void read_model(TableReader t, TrainConfig& c) {
-  t.one_of("kind", {"gpt"});
-  c.model.layers = whole(t, "layers", 4, 1024);
-  c.model.width = whole(t, "width", 128, 1 << 16);
-  c.model.heads = whole(t, "heads", 4, 1024);
-  c.model.context = whole(t, "context", 64, 1 << 20);
-  c.model.dropout = share(t, "dropout", 0, 1);
-  if (c.model.width % c.model.heads != 0)
-    t.fail(fmt::format("{} heads do not divide a width of {}", c.model.heads, c.model.width), "choose another",
-           "heads");
-  if (c.model.width / c.model.heads > 256) t.fail("heads are wider than 256", "more heads", "heads");
-  t.finish();
+void check_heads(const TableReader& t, i64 width, i64 heads) {
+  if (width % heads != 0)
+    t.fail(fmt::format("{} heads do not divide a width of {}", heads, width), "choose another", "heads");
+  if (width / heads > 256) t.fail("heads are wider than 256", "more heads", "heads");
 }
 
-void read_data(TableReader t, const std::filesystem::path& folder, TrainConfig& c) {
-  c.text = (folder / t.text("text")).string();
-  c.characters = t.one_of("tokens", {"characters", "bytes"}, "characters") == "characters";
-  c.validation = share(t, "validation", 0.1, 0.9);
-  t.finish();
+nn::GptConfig read_gpt(TableReader& t) {
+  nn::GptConfig c;
+  c.layers = whole(t, "layers", 4, 1024);
+  c.width = whole(t, "width", 128, 1 << 16);
+  c.heads = whole(t, "heads", 4, 1024);
+  c.context = whole(t, "context", 64, 1 << 20);
+  c.dropout = share(t, "dropout", 0, 1);
+  check_heads(t, c.width, c.heads);
+  return c;
+}
+
+TextSource read_text(TableReader& t, const std::filesystem::path& folder) {
+  TextSource text;
+  text.path = (folder / t.text("text")).string();
+  text.characters = t.one_of("tokens", {"characters", "bytes"}, "characters") == "characters";
+  text.validation = share(t, "validation", 0.1, 0.9);
+  return text;
+}
+
+/// [model] and the [data] that belongs to its kind.
+void read_task(TableReader model, TableReader data, const std::filesystem::path& folder, TrainConfig& c) {
+  model.one_of("kind", {"gpt"});
+  c.kind = ModelKind::gpt;
+  c.gpt = read_gpt(model);
+  c.text = read_text(data, folder);
+  model.finish();
+  data.finish();
 }
 
 void read_optimizer(TableReader t, TrainConfig& c) {
@@ -85,8 +99,7 @@ TrainConfig parse_train_config(std::string_view text, const std::string& origin)
   const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
   try {
     TableReader root(toml::whole(text), "", origin, true);
-    read_model(section(root, "model"), c);
-    read_data(section(root, "data"), folder, c);
+    read_task(section(root, "model"), section(root, "data"), folder, c);
     if (auto t = root.table("optimizer")) read_optimizer(*std::move(t), c);
     read_run(section(root, "run"), folder, c);
     root.finish();
@@ -94,7 +107,6 @@ TrainConfig parse_train_config(std::string_view text, const std::string& origin)
     throw Error(ErrorKind::bad_file, fmt::format("this is not the TOML of configurations: {}", e.what),
                 fmt::format("{}:{}", origin, e.line), "see examples/char_gpt.toml");
   }
-  c.length = c.model.context;
   return c;
 }
 

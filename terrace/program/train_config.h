@@ -8,14 +8,22 @@
 
 namespace terrace {
 
-struct TrainConfig {
-  nn::GptConfig model;  ///< the vocabulary is the data's
-  std::string text;     ///< path, from the configuration's folder
+/// A text that is trained on.
+struct TextSource {
+  std::string path;  ///< from the configuration's folder
   bool characters = true;
   double validation = 0.1;  ///< share of the text, at its end
+};
+
+enum class ModelKind : std::uint8_t { gpt };
+
+struct TrainConfig {
+  ModelKind kind = ModelKind::gpt;
+  nn::GptConfig gpt;  ///< of kind gpt; the vocabulary is the data's
+  TextSource text;
   nn::AdamW optimizer;
   std::string folder;  ///< of the run, from the configuration's folder
-  i64 batch = 12, length = 64, parts = 1;
+  i64 batch = 12, parts = 1;
   i64 evaluate_every = 250, save_every = 500;
   u64 seed = 1;
   std::string origin;  ///< the configuration's path

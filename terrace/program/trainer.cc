@@ -1,7 +1,5 @@
 #include "terrace/program/trainer.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "terrace/core/error.h"
@@ -9,8 +7,6 @@
 
 namespace terrace {
 namespace {
-
-std::string evaluation_name(std::size_t i) { return fmt::format("eval {}", i); }
 
 std::span<float> floats_of(const TensorView& v) {
   return {reinterpret_cast<float*>(v.data), static_cast<std::size_t>(packed_bytes(v).count / 4)};
@@ -20,18 +16,18 @@ std::span<float> floats_of(const TensorView& v) {
 
 Trainer::Trainer(Graph graph, const nn::Update& update, std::span<const nn::Parameter> parameters, Machine machine,
                  const TrainerOptions& options)
-    : parameters_(parameters.begin(), parameters.end()), update_(update), evaluations_(options.evaluations) {
+    : parameters_(parameters.begin(), parameters.end()), update_(update), evaluation_(options.evaluation) {
   PlanRequest request;
   BodyRequest step;
   step.name = "step";
   step.goals = update.changed;
   step.goals.push_back(update.loss);
   request.bodies.push_back(step);
-  for (std::size_t i = 0; i < evaluations_.size(); ++i) {
+  if (!evaluation_.empty()) {
     BodyRequest evaluation;
-    evaluation.name = evaluation_name(i);
+    evaluation.name = "evaluation";
     evaluation.weight = 0.01;
-    evaluation.goals = {evaluations_[i]};
+    evaluation.goals = evaluation_;
     request.bodies.push_back(evaluation);
   }
   ProcessNeeds needs;
@@ -55,11 +51,10 @@ float Trainer::step(std::span<const InputBinding> inputs) {
   return floats_of(program_->output(update_.loss))[0];
 }
 
-std::span<const float> Trainer::evaluate(ValueId goal, std::span<const InputBinding> inputs) {
-  const auto at = std::find(evaluations_.begin(), evaluations_.end(), goal);
-  if (at == evaluations_.end()) throw Error(ErrorKind::usage, "is none of the evaluations planned for");
-  trace_ = &program_->run(evaluation_name(static_cast<std::size_t>(at - evaluations_.begin())), {{}, inputs});
-  return floats_of(program_->output(goal));
+std::span<const float> Trainer::evaluate(std::span<const InputBinding> inputs) {
+  if (evaluation_.empty()) throw Error(ErrorKind::usage, "no evaluation was planned for");
+  trace_ = &program_->run("evaluation", {{}, inputs});
+  return floats_of(program_->output(evaluation_[0]));
 }
 
 std::span<const float> Trainer::output(ValueId v) const { return floats_of(program_->output(v)); }

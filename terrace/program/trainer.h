@@ -15,8 +15,8 @@ struct TrainerOptions {
   std::optional<Bytes> budget{};  ///< of the whole process; none: no limit but the machine's memory
   int threads = 1;
   Isa isa = Isa::portable;
-  /// Graph outputs that evaluate() may ask for, each computed without the update.
-  std::vector<ValueId> evaluations{};
+  /// Graph outputs that evaluate() computes, without the update.
+  std::vector<ValueId> evaluation{};
 };
 
 /// A graph without symbols and without weights from files, whose states are parameters, moments and counts.
@@ -30,12 +30,12 @@ class Trainer {
   void start(u64 seed);
   /// One step of the optimizer; the loss before it. Inputs must all be bound.
   float step(std::span<const InputBinding> inputs);
-  /// An f32 output of the graph after a step.
+  /// An f32 output of the graph after the step or evaluation that computes it.
   std::span<const float> output(ValueId v) const;
   /// What a step would take on the plan's machine.
   double predicted_seconds();
-  /// An f32 output without any change of states.
-  std::span<const float> evaluate(ValueId goal, std::span<const InputBinding> inputs);
+  /// The outputs of TrainerOptions::evaluation, without any change of states; the first of them.
+  std::span<const float> evaluate(std::span<const InputBinding> inputs);
   /// A parameter's numbers (or a moment's), to be read or set between steps.
   std::span<float> values(ValueId state);
   std::span<std::byte> bytes(ValueId state);  ///< the same, of any state
@@ -53,7 +53,7 @@ class Trainer {
   std::unique_ptr<Program> program_;
   std::vector<nn::Parameter> parameters_;
   nn::Update update_;
-  std::vector<ValueId> evaluations_;
+  std::vector<ValueId> evaluation_;
   const Trace* trace_ = nullptr;
 };
 

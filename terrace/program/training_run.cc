@@ -6,42 +6,34 @@
 #include <cstring>
 
 #include "terrace/core/error.h"
-#include "terrace/program/gpt_model.h"
 
 namespace terrace {
 
 TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions options)
-    : config_(std::move(config)), data_(config_.text, config_.characters, config_.validation, config_.length) {
-  config_.model.vocabulary = data_.vocabulary();
-  if (config_.validation > 0 && data_.validation_windows() < config_.batch)
-    throw Error(ErrorKind::bad_file,
-                fmt::format("its validation part has {} windows of {} tokens, fewer than a batch of {}",
-                            data_.validation_windows(), config_.length, config_.batch),
-                config_.text, "a longer text, a larger data.validation (0: none), or a smaller run.batch");
+    : config_(std::move(config)), task_(make_task(config_)) {
   GraphBuilder b;
-  nn::Gpt model(b, config_.model);
-  parameters_ = model.parameters();
+  parameters_ = task_->declare(b);
   count_ = b.state("step", {DType::i32, Layout::dense, {Dim(1)}});
-  const TensorSpec window{DType::i32, Layout::dense, {Dim(config_.batch), Dim(config_.length)}};
-  for (i64 part = 0; part < config_.parts; ++part) {
-    ids_.push_back(b.input(fmt::format("ids.{}", part), window));
-    targets_.push_back(b.input(fmt::format("targets.{}", part), window));
-  }
-  const auto i = [](i64 part) { return static_cast<std::size_t>(part); };
-  if (config_.validation > 0) {
-    validation_ = nn::mean_cross_entropy(b, model.logits(ids_[0]), targets_[0]);
-    options.evaluations.push_back(validation_);
-  }
-  const auto loss = [&](i64 part) {
-    return nn::mean_cross_entropy(b, model.logits(ids_[i(part)], count_), targets_[i(part)]);
+  const std::vector<BatchInput> batch = task_->inputs();
+  for (i64 part = 0; part < config_.parts; ++part)
+    for (const BatchInput& i : batch) {
+      inputs_.push_back(b.input(fmt::format("{}.{}", i.name, part), i.spec));
+      bytes_.emplace_back(i.spec.bytes({}).count);
+    }
+  const auto of_part = [&](i64 part) {
+    return std::span<const ValueId>(inputs_).subspan(static_cast<std::size_t>(part) * batch.size(), batch.size());
   };
-  update_ = nn::add_adamw(b, loss, config_.parts, parameters_, count_, config_.optimizer);
+  if (task_->validation_batches() > 0) metrics_ = task_->evaluation(of_part(0));
+  update_ = nn::add_adamw(
+      b, [&](i64 part) { return task_->loss(of_part(part), count_); }, config_.parts, parameters_, count_,
+      config_.optimizer);
   b.output(update_.loss);
   b.output(update_.rate);
   if (update_.squares != kNone) b.output(update_.squares);
-  if (validation_ != kNone) b.output(validation_);
-  tokens_.resize(static_cast<std::size_t>(2 * config_.parts));
-  for (auto& t : tokens_) t.resize(static_cast<std::size_t>(config_.batch * config_.length));
+  for (const Metric& m : metrics_) {
+    b.output(m.value);
+    options.evaluation.push_back(m.value);
+  }
   trainer_ = std::make_unique<Trainer>(b.finish(), update_, parameters_, std::move(machine), options);
 }
 
@@ -71,22 +63,13 @@ std::vector<io::CheckpointTensor> TrainingRun::tensors() const {
 }
 
 /// What the numbers of a step depend on, besides the states.
-io::Metadata TrainingRun::metadata() {
-  const nn::GptConfig& m = config_.model;
+io::Metadata TrainingRun::metadata() const {
   const nn::AdamW& o = config_.optimizer;
-  return {
-      {"model", "gpt"},
-      {"layers", std::to_string(m.layers)},
-      {"width", std::to_string(m.width)},
-      {"heads", std::to_string(m.heads)},
-      {"context", std::to_string(m.context)},
-      {"dropout", fmt::format("{}", m.dropout)},
-      {"letters", letters_to_hex(data_.letters())},
-      {"optimizer", fmt::format("adamw rate {} least {} betas {} {} eps {} decay {} clip {} warm-up {} steps {}",
-                                o.rate, o.least_rate, o.beta1, o.beta2, o.eps, o.decay, o.clip, o.warm_up, o.steps)},
-      {"data", fmt::format("tokens {} validation {} batch {} parts {} seed {}", data_.tokens(), config_.validation,
-                           config_.batch, config_.parts, config_.seed)},
-  };
+  io::Metadata all = task_->metadata();
+  all["optimizer"] = fmt::format("adamw rate {} least {} betas {} {} eps {} decay {} clip {} warm-up {} steps {}",
+                                 o.rate, o.least_rate, o.beta1, o.beta2, o.eps, o.decay, o.clip, o.warm_up, o.steps);
+  all["run"] = fmt::format("batch {} parts {} seed {}", config_.batch, config_.parts, config_.seed);
+  return all;
 }
 
 void TrainingRun::start() { trainer_->start(config_.seed); }
@@ -113,15 +96,25 @@ i64 TrainingRun::steps_done() {
   return n;
 }
 
+/// Fills the inputs of all parts for step `index`, or of the first for batch `index` of the validation part.
+std::vector<InputBinding> TrainingRun::bind(bool validation, i64 index) {
+  const std::size_t each = inputs_.size() / static_cast<std::size_t>(config_.parts);
+  for (i64 part = 0; part < (validation ? 1 : config_.parts); ++part) {
+    std::vector<std::span<std::byte>> batch;
+    for (std::size_t i = 0; i < each; ++i) batch.emplace_back(bytes_[static_cast<std::size_t>(part) * each + i]);
+    if (validation)
+      task_->validation(index, batch);
+    else
+      task_->draw(config_.seed, index, part, batch);
+  }
+  std::vector<InputBinding> in;
+  for (std::size_t i = 0; i < inputs_.size(); ++i) in.push_back({inputs_[i], bytes_[i]});
+  return in;
+}
+
 TrainStep TrainingRun::step() {
   const i64 done = steps_done();
-  std::vector<InputBinding> in;
-  for (std::size_t part = 0; part < ids_.size(); ++part) {
-    std::vector<i32>&x = tokens_[2 * part], &y = tokens_[2 * part + 1];
-    data_.draw(config_.seed, done, static_cast<i64>(part), x, y);
-    in.push_back({ids_[part], std::as_bytes(std::span(x))});
-    in.push_back({targets_[part], std::as_bytes(std::span(y))});
-  }
+  const std::vector<InputBinding> in = bind(false, done);
   TrainStep s;
   s.step = done + 1;
   s.loss = trainer_->step(in);
@@ -148,19 +141,17 @@ void TrainingRun::fail_not_a_number(i64 step) {
       config_.origin, "a smaller optimizer.rate, or optimizer.clip = 1; the last checkpoint is as it was");
 }
 
-double TrainingRun::evaluate() {
-  double sum = 0;
-  i64 n = 0;
-  std::vector<InputBinding> in;
-  for (std::size_t part = 0; part < ids_.size(); ++part) {  // the evaluation reads the first part only
-    in.push_back({ids_[part], std::as_bytes(std::span(tokens_[0]))});
-    in.push_back({targets_[part], std::as_bytes(std::span(tokens_[1]))});
+std::vector<std::pair<std::string, double>> TrainingRun::evaluate() {
+  std::vector<std::pair<std::string, double>> means;
+  for (const Metric& m : metrics_) means.emplace_back(m.name, 0);
+  const i64 n = task_->validation_batches();
+  for (i64 at = 0; at < n; ++at) {
+    trainer_->evaluate(bind(true, at));
+    for (std::size_t i = 0; i < metrics_.size(); ++i)
+      means[i].second += static_cast<double>(trainer_->output(metrics_[i].value)[0]);
   }
-  for (i64 at = 0; at + config_.batch <= data_.validation_windows(); at += config_.batch, ++n) {
-    data_.validation(at, tokens_[0], tokens_[1]);
-    sum += static_cast<double>(trainer_->evaluate(validation_, in)[0]);
-  }
-  return sum / static_cast<double>(n);
+  for (auto& [name, mean] : means) mean /= static_cast<double>(n);
+  return means;
 }
 
 std::string TrainingRun::save() {

@@ -6,9 +6,8 @@
 #include <string>
 
 #include "terrace/io/checkpoint.h"
-#include "terrace/program/text_data.h"
-#include "terrace/program/train_config.h"
 #include "terrace/program/trainer.h"
+#include "terrace/program/training_task.h"
 
 namespace terrace {
 
@@ -21,11 +20,11 @@ struct TrainStep {
 
 class TrainingRun {
  public:
-  /// Reads the text, builds the graph, plans. Errors as TextData and Trainer.
+  /// Reads the data, builds the graph, plans. Errors as make_task and Trainer.
   TrainingRun(TrainConfig config, Machine machine, TrainerOptions options);
 
   const TrainConfig& config() const { return config_; }
-  const TextData& data() const { return data_; }
+  const TrainingTask& task() const { return *task_; }
   Trainer& trainer() { return *trainer_; }
   i64 parameter_count() const;
   std::string checkpoint_path() const { return config_.folder + "/checkpoint.safetensors"; }
@@ -37,27 +36,30 @@ class TrainingRun {
   i64 steps_done();
   /// The next one. Error(failure) naming step and tensor when the loss is no number: the checkpoint is not touched.
   TrainStep step();
-  /// Mean loss over the validation part (whole batches of windows that do not overlap), without dropout.
-  double evaluate();
+  bool evaluates() const { return !metrics_.empty(); }
+  /// Metrics over the validation part, by name; the loss first.
+  std::vector<std::pair<std::string, double>> evaluate();
   /// Writes the checkpoint, whole or not at all; returns weights_sha256. Error(failure), with the
   /// checkpoint untouched, if a parameter is no number.
   std::string save();
 
  private:
+  std::vector<InputBinding> bind(bool validation, i64 index);
   std::vector<io::CheckpointTensor> tensors() const;
   std::vector<ValueId> states() const;
-  io::Metadata metadata();
+  io::Metadata metadata() const;
   const nn::Parameter* first_not_finite();
   [[noreturn]] void fail_not_a_number(i64 step);
 
   TrainConfig config_;
-  TextData data_;
-  std::vector<ValueId> ids_, targets_;
-  ValueId count_ = kNone, validation_ = kNone;
+  std::unique_ptr<TrainingTask> task_;
+  std::vector<ValueId> inputs_;  ///< of all parts
+  std::vector<std::vector<std::byte>> bytes_;
+  std::vector<Metric> metrics_;
+  ValueId count_ = kNone;
   nn::Update update_;
   std::vector<nn::Parameter> parameters_;
   std::unique_ptr<Trainer> trainer_;
-  std::vector<std::vector<i32>> tokens_;  ///< ids, then targets, of each part
 };
 
 }  // namespace terrace

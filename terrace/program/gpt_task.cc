@@ -1,0 +1,76 @@
+#include "terrace/program/gpt_task.h"
+
+#include <fmt/format.h>
+
+#include "terrace/core/error.h"
+#include "terrace/program/gpt_model.h"
+
+namespace terrace {
+namespace {
+
+std::span<i32> ids_of(std::span<std::byte> bytes) {
+  return {reinterpret_cast<i32*>(bytes.data()), bytes.size() / sizeof(i32)};
+}
+
+}  // namespace
+
+GptTask::GptTask(const TrainConfig& c)
+    : config_(c.gpt),
+      batch_(c.batch),
+      length_(c.gpt.context),
+      validation_(c.text.validation),
+      data_(c.text.path, c.text.characters, c.text.validation, c.gpt.context) {
+  config_.vocabulary = data_.vocabulary();
+  if (validation_ > 0 && data_.validation_windows() < batch_)
+    throw Error(ErrorKind::bad_file,
+                fmt::format("its validation part has {} windows of {} tokens, fewer than a batch of {}",
+                            data_.validation_windows(), length_, batch_),
+                c.text.path, "a longer text, a larger data.validation (0: none), or a smaller run.batch");
+}
+
+std::vector<nn::Parameter> GptTask::declare(GraphBuilder& b) {
+  builder_ = &b;
+  return model_.emplace(b, config_).parameters();
+}
+
+std::vector<BatchInput> GptTask::inputs() const {
+  const TensorSpec window{DType::i32, Layout::dense, {Dim(batch_), Dim(length_)}};
+  return {{"ids", window}, {"targets", window}};
+}
+
+ValueId GptTask::loss(std::span<const ValueId> batch, ValueId step) {
+  return nn::mean_cross_entropy(*builder_, model_->logits(batch[0], step), batch[1]);
+}
+
+std::vector<Metric> GptTask::evaluation(std::span<const ValueId> batch) {
+  return {{"val_loss", nn::mean_cross_entropy(*builder_, model_->logits(batch[0]), batch[1])}};
+}
+
+void GptTask::draw(u64 seed, i64 step, i64 part, Batch batch) const {
+  data_.draw(seed, step, part, ids_of(batch[0]), ids_of(batch[1]));
+}
+
+i64 GptTask::validation_batches() const { return validation_ > 0 ? data_.validation_windows() / batch_ : 0; }
+
+void GptTask::validation(i64 index, Batch batch) const {
+  data_.validation(index * batch_, ids_of(batch[0]), ids_of(batch[1]));
+}
+
+std::string GptTask::describe_data() const {
+  return fmt::format("{} tokens of {} kinds", data_.tokens(), data_.vocabulary());
+}
+
+io::Metadata GptTask::metadata() const {
+  return {
+      {"model", "gpt"},
+      {"layers", std::to_string(config_.layers)},
+      {"width", std::to_string(config_.width)},
+      {"heads", std::to_string(config_.heads)},
+      {"context", std::to_string(config_.context)},
+      {"dropout", fmt::format("{}", config_.dropout)},
+      {"letters", letters_to_hex(data_.letters())},
+      {"data", fmt::format("tokens {} validation {}", data_.tokens(), validation_)},
+  };
+}
+
+}  // namespace terrace
