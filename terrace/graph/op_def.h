@@ -86,6 +86,9 @@ struct OpDef {
   bool row_gather = false;
   /// Emits the nodes that carry gradients from the outputs to the inputs; null where there is no gradient.
   void (*grad)(GradContext& c) = nullptr;
+  /// Bit i: where input i is used for the last time, output 0 of the same spec may take over its bytes. So a worker has
+  /// read all that it needs of input i for an element (or a row) when it writes that, and nobody else reads there.
+  u32 overlay = 0;
 };
 
 /// Bytes of a packed view.

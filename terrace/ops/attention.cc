@@ -94,9 +94,12 @@ Bytes scratch_attention(const OpInstance& op, int workers) {
 }  // namespace
 
 const OpDef rope_angles{"rope_angles", OpClass::elementwise, 1, 1, infer_rope_angles, cost_rope_angles, no_scratch, {}};
-const OpDef rope{
-    "rope",   OpClass::elementwise, 2, 1, infer_rope, cost_rope, no_scratch, {parallel_axis("n", {0, 0, 0})}, 0, false,
-    grad_rope};
+const OpDef rope{"rope",     OpClass::elementwise,
+                 2,          1,
+                 infer_rope, cost_rope,
+                 no_scratch, {parallel_axis("n", {0, 0, 0})},
+                 0,          false,
+                 grad_rope,  0b1};
 const OpDef append_rows{
     "append_rows", OpClass::data_movement, 2, 1, infer_append_rows, cost_append_rows, no_scratch, {}, 1};
 const OpDef attention{"attention", OpClass::attention, 3, 1, infer_attention, cost_attention, scratch_attention, {}};

@@ -69,11 +69,13 @@ void grad_spread(GradContext& c) {
 
 template <int flops>
 constexpr OpDef binary(std::string_view name, void (*grad)(GradContext&)) {
-  return {name, OpClass::elementwise, 2, 1, infer_binary, cost<flops>, no_scratch, {kRows2, kColumns2}, 0, false, grad};
+  return {name,       OpClass::elementwise, 2, 1,     infer_binary, cost<flops>,
+          no_scratch, {kRows2, kColumns2},  0, false, grad,         0b11};
 }
 template <int flops>
 constexpr OpDef unary(std::string_view name, void (*grad)(GradContext&)) {
-  return {name, OpClass::elementwise, 1, 1, infer_unary, cost<flops>, no_scratch, {kRows1, kColumns1}, 0, false, grad};
+  return {name,       OpClass::elementwise, 1, 1,     infer_unary, cost<flops>,
+          no_scratch, {kRows1, kColumns1},  0, false, grad,        0b1};
 }
 
 }  // namespace
@@ -93,9 +95,9 @@ const OpDef relu_grad = binary<1>("relu_grad", nullptr);
 const OpDef gelu_grad = binary<16>("gelu_grad", nullptr);
 const OpDef silu_grad = binary<8>("silu_grad", nullptr);
 const OpDef fill{"fill",     OpClass::elementwise, 1, 1,     infer_unary, cost_like,
-                 no_scratch, {kRows1, kColumns1},  0, false, grad_fill};
+                 no_scratch, {kRows1, kColumns1},  0, false, grad_fill,   0b1};
 const OpDef spread{
-    "spread", OpClass::elementwise, 2, 1, infer_spread, cost_like, no_scratch, {parallel_axis("n", {0, -1, 0})}, 0,
-    false,    grad_spread};
+    "spread", OpClass::elementwise, 2,  1, infer_spread, cost_like, no_scratch, {parallel_axis("n", {0, -1, 0})}, 0,
+    false,    grad_spread,          0b1};
 
 }  // namespace terrace::ops

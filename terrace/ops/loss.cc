@@ -59,6 +59,10 @@ const OpDef cross_entropy_grad{"cross_entropy_grad",
                                infer_grad,
                                cost,
                                no_scratch,
-                               {parallel_axis("n", {0, 0, 0, 0, 0})}};
+                               {parallel_axis("n", {0, 0, 0, 0, 0})},
+                               0,
+                               false,
+                               nullptr,
+                               0b1};
 
 }  // namespace terrace::ops

@@ -69,9 +69,9 @@ void grad_norm(GradContext& c) {
   a.ints[0] = centered;
   a.floats[0] = c.attrs().floats[0];
   const ValueId stats = c.call(norm_stats, {c.in(0)}, a);
-  if (c.wants(0)) c.give(0, c.call(norm_grad, {c.in(0), c.in(1), stats, c.of_out()}, a));
   if (c.wants(1)) c.give(1, c.call(norm_grad_weight, {c.in(0), stats, c.of_out()}));
   if (centered && c.wants(2)) c.give(2, c.call(sum_rows, {c.of_out()}));
+  if (c.wants(0)) c.give(0, c.call(norm_grad, {c.in(0), c.in(1), stats, c.of_out()}, a));  // may take its bytes over
 }
 
 }  // namespace
@@ -86,7 +86,8 @@ const OpDef rms_norm{"rms_norm",
                      {parallel_axis("n", {0, -1, 0}), reduce_axis("k", {1, 0, 1}, 1)},
                      0,
                      false,
-                     grad_norm<false>};
+                     grad_norm<false>,
+                     0b1};
 const OpDef layer_norm{"layer_norm",
                        OpClass::normalisation,
                        3,
@@ -97,7 +98,8 @@ const OpDef layer_norm{"layer_norm",
                        {parallel_axis("n", {0, -1, -1, 0})},
                        0,
                        false,
-                       grad_norm<true>};
+                       grad_norm<true>,
+                       0b1};
 const OpDef softmax{"softmax",
                     OpClass::normalisation,
                     1,
@@ -108,9 +110,20 @@ const OpDef softmax{"softmax",
                     {parallel_axis("n", {0, 0}), reduce_axis("k", {1, 1}, 1)},
                     0,
                     false,
-                    grad_softmax};
-const OpDef softmax_grad{"softmax_grad", OpClass::normalisation,         2, 1, infer_softmax_grad, cost<4>,
-                         no_scratch,     {parallel_axis("n", {0, 0, 0})}};
+                    grad_softmax,
+                    0b1};
+const OpDef softmax_grad{"softmax_grad",
+                         OpClass::normalisation,
+                         2,
+                         1,
+                         infer_softmax_grad,
+                         cost<4>,
+                         no_scratch,
+                         {parallel_axis("n", {0, 0, 0})},
+                         0,
+                         false,
+                         nullptr,
+                         0b11};
 const OpDef norm_stats{"norm_stats", OpClass::normalisation, 1,          1,
                        infer_stats,  cost_reduction<5>,      no_scratch, {parallel_axis("n", {0, 0})}};
 const OpDef norm_grad{"norm_grad",
@@ -120,7 +133,11 @@ const OpDef norm_grad{"norm_grad",
                       infer_norm_grad,
                       cost<9>,
                       no_scratch,
-                      {parallel_axis("n", {0, -1, 0, 0, 0})}};
+                      {parallel_axis("n", {0, -1, 0, 0, 0})},
+                      0,
+                      false,
+                      nullptr,
+                      0b1001};
 const OpDef norm_grad_weight{"norm_grad_weight",     OpClass::normalisation, 3,         1,
                              infer_norm_grad_weight, cost_reduction<4>,      no_scratch};
 

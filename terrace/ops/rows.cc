@@ -95,8 +95,8 @@ const OpDef scatter_rows{"scatter_rows",     OpClass::data_movement, 3,         
                          infer_scatter_rows, cost_scatter_rows,      no_scratch};
 const OpDef positions{"positions", OpClass::data_movement, 1, 1, infer_positions, cost_positions, no_scratch};
 const OpDef cast{"cast", OpClass::elementwise, 1, 1, infer_cast, cost_cast, no_scratch, {}, 0, false, grad_cast};
-const OpDef dropout{"dropout", OpClass::elementwise, 2, 1, infer_dropout, cost_dropout, no_scratch, {}, 0,
-                    false,     grad_dropout};
+const OpDef dropout{"dropout", OpClass::elementwise, 2,  1, infer_dropout, cost_dropout, no_scratch, {}, 0,
+                    false,     grad_dropout,         0b1};
 const OpDef last_rows{"last_rows", OpClass::data_movement, 1, 1, infer_last_rows, cost_last_rows, no_scratch, {}};
 const OpDef dequantize{"dequantize", OpClass::elementwise,         1, 1,     infer_dequantize, cost_dequantize,
                        no_scratch,   {parallel_axis("n", {0, 0})}, 0, false, grad_dequantize};

@@ -38,9 +38,18 @@ void grad_mean(GradContext& c) {
 
 }  // namespace
 
-const OpDef add_row{
-    "add_row", OpClass::elementwise, 2, 1, infer_add_row, cost_add_row, no_scratch, {parallel_axis("n", {0, -1, 0})}, 0,
-    false,     grad_add_row};
+const OpDef add_row{"add_row",
+                    OpClass::elementwise,
+                    2,
+                    1,
+                    infer_add_row,
+                    cost_add_row,
+                    no_scratch,
+                    {parallel_axis("n", {0, -1, 0})},
+                    0,
+                    false,
+                    grad_add_row,
+                    0b1};
 const OpDef sum_rows{"sum_rows", OpClass::elementwise, 1, 1, infer_sum_rows, cost_sum, no_scratch, {}, 0,
                      false,      grad_sum_rows};
 const OpDef mean{"mean", OpClass::elementwise, 1, 1, infer_mean, cost_sum, no_scratch, {}, 0, false, grad_mean};

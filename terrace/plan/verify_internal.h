@@ -91,6 +91,8 @@ struct Context {
   /// "decode step 12 (linear)"
   std::string label(u32 body, u32 step) const;
   std::string label(u32 placement) const;
+  /// Whether `b` lies exactly on `a` and is written where `a` is read for the last time, by an op that allows it.
+  bool takes_over(const Placement& a, const Placement& b) const;
   bool is_ring_move(const Step& s) const { return s.kind == StepKind::move && !s.gather && s.block != kNone; }
 };
 

@@ -73,10 +73,10 @@ void check_persistence(Context& c, u32 i) {
     c.report(Defect::wrong_repetition, "{} does not outlive its body", c.label(i));
 }
 
-bool may_share(const Placement& a, const Placement& b) {
+bool may_share(const Context& c, const Placement& a, const Placement& b) {
   if (a.use == Use::ring && b.use == Use::ring) return true;  // one after the other; check_order looks
   if (a.body == kNone || b.body == kNone) return false;
-  return a.body != b.body || a.death < b.birth || b.death < a.birth;
+  return a.body != b.body || a.death < b.birth || b.death < a.birth || c.takes_over(a, b) || c.takes_over(b, a);
 }
 
 void check_overlaps(Context& c) {
@@ -92,7 +92,7 @@ void check_overlaps(Context& c) {
     std::erase_if(active,
                   [&](u32 k) { return places[k].tier != p.tier || c.reserved(places[k]).hi <= c.reserved(p).lo; });
     for (u32 k : active)
-      if (!may_share(places[k], p)) c.report(Defect::overlap, "{} shares bytes with {}", c.label(k), c.label(i));
+      if (!may_share(c, places[k], p)) c.report(Defect::overlap, "{} shares bytes with {}", c.label(k), c.label(i));
     active.push_back(i);
   }
 }

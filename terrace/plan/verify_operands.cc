@@ -25,6 +25,28 @@ Cut Context::cut_of(u32 body, const Operand& o) const {
   return cut.begin == 0 && cut.end == extent ? Cut{} : cut;
 }
 
+bool Context::takes_over(const Placement& a, const Placement& b) const {
+  if (a.body != b.body || a.body == kNone || a.tier != b.tier || a.offset != b.offset || a.bytes != b.bytes ||
+      a.death != b.birth || a.birth >= b.birth || b.value == kNone || a.pad_before + a.pad_after > 0)
+    return false;
+  const Body& body = plan.bodies[a.body];
+  if (b.birth >= body.steps.size()) return false;
+  const Step& s = body.steps[b.birth];
+  if (s.kind != StepKind::compute || s.n_writes == 0) return false;
+  const auto lies_at = [&](const Operand& o, const Placement& p) { return &plan.placements[o.placement] == &p; };
+  const Operand& out = body.writes(s)[0];
+  if (!lies_at(out, b) || out.axis >= 0) return false;
+  const u32 allowed = graph.node(s.node).op->overlay;
+  bool read = false;
+  for (std::size_t i = 0; i < body.reads(s).size(); ++i) {
+    const Operand& in = body.reads(s)[i];
+    if (!lies_at(in, a)) continue;
+    if (!(allowed >> i & 1) || in.axis >= 0 || !(graph.value(in.value).spec == graph.value(out.value).spec))
+      return false;
+    read = true;
+  }
+  return read;
+}
 std::string Context::label(u32 body, u32 step) const {
   const Step& s = plan.bodies[body].steps[step];
   const std::string_view what = s.node < graph.nodes().size() ? graph.node(s.node).op->name : "move";

@@ -243,7 +243,7 @@ class BodyChecker {
       for (const Access& y : b.uses)
         if (!ordered(x, y)) race(x, y, a.placement);
     const bool same = a.placement == b.placement;
-    if (!same && a.first <= b.last && b.first <= a.last)
+    if (!same && a.first <= b.last && b.first <= a.last && !c_.takes_over(p, q) && !c_.takes_over(q, p))
       c_.report(Defect::overlap, "{}: {} and {} share bytes while both are in use", b_.name, c_.label(a.placement),
                 c_.label(b.placement));
   }

@@ -1,6 +1,7 @@
 #include "terrace/program/trainer.h"
 
 #include <algorithm>
+#include <map>
 
 #include "terrace/core/error.h"
 #include "terrace/program/reserve.h"
@@ -97,9 +98,12 @@ Bytes Trainer::region_bytes() const {
 
 Bytes Trainer::live_bytes() const {
   std::vector<i64> change(plan().bodies[plan().find_body("step")].steps.size() + 1, 0);
+  std::map<std::pair<u64, u32>, u32> ends;  // offset and step: placements that end there
+  each_of_region(plan(), [&](const Placement& p) { ++ends[{p.offset, p.death}]; });
   each_of_region(plan(), [&](const Placement& p) {
     const auto bytes = static_cast<i64>(round_up(p.bytes.count, 64));
-    change[p.birth] += bytes;
+    const bool takes_over = p.death > p.birth && ends.contains({p.offset, p.birth});
+    change[p.birth + (takes_over ? 1 : 0)] += bytes;
     change[p.death + 1] -= bytes;
   });
   i64 live = 0, most = 0;

@@ -16,6 +16,7 @@
 #include "support/allocations.h"
 #include "terrace/kernels/kernel.h"
 #include "terrace/kernels/reference/element.h"
+#include "terrace/ops/ops.h"
 
 namespace terrace::training_check {
 
@@ -95,13 +96,19 @@ struct Case {
   void set_floats(std::initializer_list<double> x) { std::copy(x.begin(), x.end(), floats); }
 };
 
-/// The outputs after all workers, the last first, or after one of them alone.
-inline std::vector<Operand> apply(KernelFn fn, Case c, int workers, int alone = -1) {
+/// The outputs after all workers, the last first, or after one of them alone. Output 0 lies where input `under` does,
+/// if that is one.
+inline std::vector<Operand> apply(KernelFn fn, Case c, int workers, int alone = -1, int under = -1) {
   for (int i = 0; i < c.in_place; ++i) c.out[static_cast<std::size_t>(i)] = c.in[static_cast<std::size_t>(i)];
   std::vector<TensorView> in, out;
   for (Operand& o : c.in) in.push_back(o.view());
   for (Operand& o : c.out) out.push_back(o.view());
   for (int i = 0; i < c.in_place; ++i) in[static_cast<std::size_t>(i)] = out[static_cast<std::size_t>(i)];
+  if (under >= 0) {
+    c.out[0] = c.in[static_cast<std::size_t>(under)];
+    out[0] = c.out[0].view();
+    in[static_cast<std::size_t>(under)] = out[0];
+  }
   KernelArgs a;
   a.in = in.data();
   a.out = out.data();
@@ -146,6 +153,19 @@ inline void expect_own_parts(KernelFn fn, const Case& c, int workers) {
   }
 }
 
+/// The same bits where output 0 takes over the bytes of an input, as the op says that it may.
+inline void expect_overlay(const Kernel& kernel, const Case& packed) {
+  const u32 allowed = ops::find(kernel.op)->overlay;
+  for (std::size_t i = 0; i < packed.in.size(); ++i) {
+    if (!(allowed >> i & 1) || packed.in[i].dtype != packed.out[0].dtype || packed.in[i].dims != packed.out[0].dims)
+      continue;
+    const std::vector<Operand> apart = apply(kernel.fn, packed, 1);
+    for (const int workers : {1, 2, 3})
+      ASSERT_EQ(apply(kernel.fn, packed, workers, -1, static_cast<int>(i))[0].bytes, apart[0].bytes)
+          << "over input " << i << ", " << workers << " workers";
+  }
+}
+
 inline void expect_case(const Kernel& kernel, KernelFn oracle, const Case& c) {
   std::string shape;
   for (const Operand& o : c.in) {
@@ -174,6 +194,7 @@ inline void expect_case(const Kernel& kernel, KernelFn oracle, const Case& c) {
   std::vector<Operand> same = apply(kernel.fn, packed, 2);
   for (std::size_t i = 0; i < same.size(); ++i)
     ASSERT_EQ(same[i].bytes, one[i].with_gap(0).bytes) << "packed rows give other bits";
+  expect_overlay(kernel, packed);
 }
 
 /// The case with every kernel of `table` for `op` that takes its formats.
@@ -190,6 +211,12 @@ inline void expect_kernels(const KernelTable& table, std::string_view op, const 
     if (k.op != op || k.isa == Isa::reference || (!k.formats.empty() && k.formats != formats)) continue;
     ++found;
     expect_case(k, reference->fn, c);
+  }
+  {
+    Case packed = c;
+    for (std::vector<Operand>* all : {&packed.in, &packed.out})
+      for (Operand& o : *all) o = o.with_gap(0);
+    expect_overlay(*reference, packed);
   }
   EXPECT_GT(found, 0) << "no kernel of " << op;
 }

@@ -31,6 +31,7 @@ void each_result(std::string_view op, const Case& c, const std::function<void(st
 }
 
 TEST(TrainingKernels, Elementwise) { expect_elementwise(table()); }
+TEST(TrainingKernels, OlderOnesOverAnOperand) { expect_overlay_of_older(cpu_kernels(best_isa())); }
 TEST(TrainingKernels, RopeBack) { expect_rope_back(table()); }
 TEST(TrainingKernels, Norms) { expect_norms(table()); }
 TEST(TrainingKernels, Sums) { expect_sums(table()); }

@@ -123,6 +123,30 @@ TEST(Planner, more_nodes_than_a_plan_has_steps_are_refused_at_once) {
   }
 }
 
+TEST(Planner, results_take_over_the_bytes_of_operands_that_die) {
+  Case c(1);
+  GraphBuilder b;
+  const TensorSpec spec{DType::f32, Layout::dense, {Dim(64), Dim(4)}};
+  const ValueId x = b.input("x", spec);
+  const ValueId first = b.call(ops::silu, {x}), kept = b.call(ops::silu, {first});             // takes over first
+  const ValueId second = b.call(ops::mul, {kept, x}), sum = b.call(ops::add, {second, kept});  // over second or kept
+  b.output(sum);
+  c.graph = b.finish();
+  c.request.weights.clear();
+  c.request.files.clear();
+  c.request.bodies = {{"all", {}, {}, 1, kNoSymbol}};
+  const Plan plan = c.plan_within(std::nullopt);
+  const auto at = [&](ValueId v) {
+    for (const Placement& p : plan.placements)
+      if (p.value == v) return p.offset;
+    throw std::out_of_range("has no placement");
+  };
+  EXPECT_EQ(at(first), at(kept));
+  EXPECT_NE(at(second), at(kept)) << "kept is read again";
+  EXPECT_TRUE(at(sum) == at(second) || at(sum) == at(kept));
+  EXPECT_NE(at(first), at(x)) << "an input is bound, not computed";
+}
+
 TEST(Planner, no_kernel_is_an_error_that_names_op_and_formats) {
   Case c(1);
   c.kernels = KernelTable{};

@@ -50,6 +50,18 @@ TEST_F(VerifyMemoryTest, OverlapOfLifetimes) {
   EXPECT_TRUE(finds(Defect::overlap));
 }
 
+TEST_F(VerifyMemoryTest, ResultsTakeOverDyingBytesOnlyWhereTheOpAllowsIt) {
+  std::swap(place(P::z).offset, place(P::o).offset);  // z = y + x now lies where y does, which dies there
+  ASSERT_EQ(place(P::z).offset, place(P::y).offset);
+  EXPECT_TRUE(check().empty()) << text(check());
+  const u64 apart = place(P::o).offset;
+  place(P::o).offset = place(P::z).offset;  // z dies in attention, which reads it for all heads while it writes
+  EXPECT_TRUE(finds(Defect::overlap));
+  place(P::o).offset = apart;
+  place(P::z).offset += 64;  // half over y
+  EXPECT_TRUE(finds(Defect::overlap));
+}
+
 TEST_F(VerifyMemoryTest, OverlapOfPersistent) {
   const u64 offset = place(P::cache).offset;
   place(P::cache).offset = place(P::pinned).offset;

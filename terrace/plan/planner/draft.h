@@ -26,6 +26,8 @@ struct Slot {
 /// One body's use of the region.
 struct Region {
   std::vector<Slot> slots;
+  /// Values that have taken over the bytes of another, and in which slot they lie.
+  std::vector<std::pair<ValueId, u32>> overlaid;
   u64 bytes = 0;
   u64 lower_bound = 0;  ///< most bytes live at once: no packing can do with less
 };

@@ -73,9 +73,10 @@ class Connector {
       for (std::size_t y = x + 1; y < all.size() && at(all[y]).offset < at(all[x]).offset + at(all[x]).bytes.count;
            ++y) {
         const u32 a = all[x], b = all[y];
-        if (at(a).death < at(b).birth)
+        // Born where the other dies: it takes over the bytes.
+        if (at(a).death <= at(b).birth && at(a).birth < at(b).birth)
           neighbours_[b].push_back(a);
-        else if (at(b).death < at(a).birth)
+        else
           neighbours_[a].push_back(b);
       }
   }

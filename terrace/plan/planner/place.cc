@@ -76,6 +76,11 @@ void place_region(Draft& d, u64 base) {
         d.body_scratch[b][s.of] = add(d, p);
       }
     }
+    for (const auto& [v, slot] : d.regions[b].overlaid) {
+      Placement p = d.plan.placements[d.body_home[b][d.regions[b].slots[slot].of]];
+      p.value = v;
+      d.body_home[b][v] = add(d, p);
+    }
   }
 }
 
@@ -185,8 +190,8 @@ void place(Draft& d) {
   p.arenas.push_back({d.memory, Bytes{arena}});
   p.reserves.push_back(
       {"page tables", d.memory, Bytes{page_tables(arena)}, "8 bytes a page of 4 KiB, and 16 KiB of upper levels"});
-  p.reserves.push_back({"plan and trace", d.memory, Bytes{plan_bytes(d)},
-                        fmt::format("{} bytes a step", kPlanBytesPerStep)});
+  p.reserves.push_back(
+      {"plan and trace", d.memory, Bytes{plan_bytes(d)}, fmt::format("{} bytes a step", kPlanBytesPerStep)});
 }
 
 }  // namespace terrace::planner

@@ -33,24 +33,68 @@ BodySizes sizes_at(const Draft&, const BodyRequest& body, int halvings) {
 
 namespace {
 
-void collect(const Draft& d, std::size_t body, const BodySizes& sizes, std::vector<Slot>& slots) {
-  const Graph& g = d.graph;
-  for (NodeId n = 0; n < g.nodes().size(); ++n) {
-    if (!d.computed[body][n]) continue;
-    const Node& node = g.node(n);
-    for (ValueId v : node.outputs)
-      if (g.value(v).alias_of == kNone)
-        slots.push_back({Slot::value, v, n, d.last_use[body][v], std::max<u64>(1, g.value(v).spec.bytes(sizes.hi).count), 0});
-    if (gathers(d, n)) {
-      const TensorSpec& s = g.value(node.outputs[0]).spec;
-      const u64 row = row_bytes(s.dtype, s.layout, s.columns(sizes.hi));
-      const u64 slot = round_up(row, d.granule) + d.granule;
-      slots.push_back({Slot::staging, n, n, n, std::max<u64>(1, slot * static_cast<u64>(s.rows(sizes.hi))), 0});
-    } else if (const u64 b = node_scratch(g, node, sizes.hi, node_workers(d, n, sizes.typical)); b > 0) {
-      slots.push_back({Slot::scratch, n, n, n, b, 0});
+/// Finds slots, and for values that take over the bytes of another the slot of that one.
+class Collector {
+ public:
+  Collector(const Draft& d, std::size_t body, const BodySizes& sizes, Region& region)
+      : d_(d), body_(body), sizes_(sizes), r_(region), slot_of_(d.graph.values().size(), kNone) {}
+
+  void run() {
+    const Graph& g = d_.graph;
+    for (NodeId n = 0; n < g.nodes().size(); ++n) {
+      if (!d_.computed[body_][n]) continue;
+      const Node& node = g.node(n);
+      for (std::size_t i = 0; i < node.outputs.size(); ++i)
+        if (g.value(node.outputs[i]).alias_of == kNone) place(n, node.outputs[i], i == 0 ? dying(n) : kNone);
+      if (gathers(d_, n)) {
+        const TensorSpec& s = g.value(node.outputs[0]).spec;
+        const u64 row = row_bytes(s.dtype, s.layout, s.columns(sizes_.hi));
+        const u64 slot = round_up(row, d_.granule) + d_.granule;
+        r_.slots.push_back({Slot::staging, n, n, n, std::max<u64>(1, slot * static_cast<u64>(s.rows(sizes_.hi))), 0});
+      } else if (const u64 b = node_scratch(g, node, sizes_.hi, node_workers(d_, n, sizes_.typical)); b > 0) {
+        r_.slots.push_back({Slot::scratch, n, n, n, b, 0});
+      }
     }
   }
-}
+
+ private:
+  void place(NodeId n, ValueId v, ValueId taken) {
+    if (taken != kNone) {
+      slot_of_[v] = slot_of_[taken];
+      r_.slots[slot_of_[v]].death = d_.last_use[body_][v];
+      r_.overlaid.emplace_back(v, slot_of_[v]);
+      return;
+    }
+    slot_of_[v] = static_cast<u32>(r_.slots.size());
+    const u64 bytes = std::max<u64>(1, d_.graph.value(v).spec.bytes(sizes_.hi).count);
+    r_.slots.push_back({Slot::value, v, n, d_.last_use[body_][v], bytes, 0});
+  }
+
+  /// An input of node n whose bytes its first output may take over; kNone if there is none.
+  ValueId dying(NodeId n) const {
+    const Graph& g = d_.graph;
+    const Node& node = g.node(n);
+    if (node.op->overlay == 0 || gathers(d_, n)) return kNone;
+    for (ValueId u : node.inputs)  // a node that is cut to pieces of a weight is several steps
+      if (g.value(u).kind == ValueKind::weight) return kNone;
+    for (std::size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId u = node.inputs[i];
+      if (!(node.op->overlay >> i & 1) || slot_of_[u] == kNone || d_.last_use[body_][u] != n) continue;
+      if (gathers(d_, g.value(u).producer) || !(g.value(u).spec == g.value(node.outputs[0]).spec)) continue;
+      bool only_there = true;
+      for (std::size_t k = 0; k < node.inputs.size(); ++k)
+        only_there = only_there && (node.inputs[k] != u || (node.op->overlay >> k & 1));
+      if (only_there) return u;
+    }
+    return kNone;
+  }
+
+  const Draft& d_;
+  std::size_t body_;
+  const BodySizes& sizes_;
+  Region& r_;
+  std::vector<u32> slot_of_;  // by value; the newest in a slot has it
+};
 
 /// For each node, the slots placed so far that are live there.
 class LiveTable {
@@ -86,7 +130,7 @@ u64 best_gap(std::vector<std::pair<u64, u64>>& taken, u64 bytes, u64 align) {
 
 Region pack_region(const Draft& d, std::size_t body, const BodySizes& sizes) {
   Region r;
-  collect(d, body, sizes, r.slots);
+  Collector(d, body, sizes, r).run();
   const auto nodes = static_cast<u32>(d.graph.nodes().size());
   std::vector<u64> live(nodes + 1);
   for (const Slot& s : r.slots)
