@@ -24,8 +24,8 @@ int main(int argc, char** argv) try {
   const TensorSpec window{DType::i32, Layout::dense, {Dim(kBatch), Dim(kLength)}};
   const ValueId ids = b.input("ids", window), targets = b.input("targets", window);
   const ValueId step = b.state("step", {DType::i32, Layout::dense, {Dim(1)}});
-  const auto loss = [&](i64) { return nn::mean_cross_entropy(b, model.logits(ids), targets); };
-  const ValueId validation = loss(0);
+  const auto loss = [&](i64) { return model.loss(ids, targets, step, true); };
+  const ValueId validation = model.loss(ids, targets, kNone, false);
   const nn::Update update = nn::add_adamw(b, loss, 1, model.parameters(), step,
                                           {.beta2 = 0.99, .clip = 1, .warm_up = steps / 20, .steps = steps});
   for (ValueId v : {update.loss, validation}) b.output(v);

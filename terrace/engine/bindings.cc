@@ -31,18 +31,30 @@ std::span<const std::byte> bound_input(const Graph& graph, const Bindings& bindi
   throw Error(ErrorKind::usage, "an input is not bound", value.name);
 }
 
+namespace {
+/// The value of which `v` is a part.
+ValueId whole_of(const Graph& graph, ValueId v) {
+  while (graph.value(v).kind == ValueKind::computed && graph.node(graph.value(v).producer).op->name == "slice")
+    v = graph.node(graph.value(v).producer).inputs[0];
+  return v;
+}
+}  // namespace
+
 void check_ids(const Graph& graph, const Bindings& bindings) {
   for (const Node& node : graph.nodes()) {
-    if (!node.op->row_gather) continue;
-    const Value& ids = graph.value(node.inputs[1]);
+    if (node.op->ids_along == OpDef::kNoIds) continue;
+    const ValueId whole = whole_of(graph, node.inputs[1]);
+    const Value& ids = graph.value(whole);
     if (ids.kind != ValueKind::input) continue;
-    const i64 rows = graph.value(node.inputs[0]).spec.shape[0].at(bindings.symbols);
-    const auto bytes = bound_input(graph, bindings, node.inputs[1]);
+    const Shape& table = graph.value(node.inputs[0]).spec.shape;
+    const i64 rows =
+        table[node.op->ids_along < 0 ? table.rank + node.op->ids_along : node.op->ids_along].at(bindings.symbols);
+    const auto bytes = bound_input(graph, bindings, whole);
     for (std::size_t i = 0; i + sizeof(i32) <= bytes.size(); i += sizeof(i32)) {
       i32 id;
       std::memcpy(&id, bytes.data() + i, sizeof id);
       if (id < 0 || id >= rows)
-        throw Error(ErrorKind::usage, fmt::format("id {} is not a row of 0..{}", id, rows - 1), ids.name);
+        throw Error(ErrorKind::usage, fmt::format("id {} is not in 0..{}", id, rows - 1), ids.name);
     }
   }
 }

@@ -89,6 +89,9 @@ struct OpDef {
   /// Bit i: where input i is used for the last time, output 0 of the same spec may take over its bytes. So a worker has
   /// read all that it needs of input i for an element (or a row) when it writes that, and nobody else reads there.
   u32 overlay = 0;
+  /// Input 1 holds ids below the extent of input 0 along this axis (-1: the last), which is checked where it is bound.
+  int ids_along = kNoIds;
+  static constexpr int kNoIds = -2;
 };
 
 /// Bytes of a packed view.

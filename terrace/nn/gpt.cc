@@ -91,11 +91,18 @@ ValueId Gpt::blocks(ValueId x, ValueId step, const Attend& attend) {
 
 ValueId Gpt::output(ValueId x) { return product(norm(x, last_norm_, "ln_f"), table_, "logits"); }
 
-ValueId Gpt::logits(ValueId ids, ValueId step) {
+ValueId Gpt::hidden(ValueId ids, ValueId step) {
   const ValueId x = drop(embed(ids, b_.call(ops::positions, {ids})), step);
-  return output(blocks(x, step, [&](ValueId q, ValueId k, ValueId v, const std::string& name) {
+  return blocks(x, step, [&](ValueId q, ValueId k, ValueId v, const std::string& name) {
     return b_.apply(ops::flash_attention, {q, k, v}, heads(), name + "attention")[0];
-  }));
+  });
+}
+
+ValueId Gpt::logits(ValueId ids, ValueId step) { return output(hidden(ids, step)); }
+
+ValueId Gpt::loss(ValueId ids, ValueId targets, ValueId step, bool trains) {
+  const ValueId x = norm(hidden(ids, step), last_norm_, "ln_f");
+  return linear_cross_entropy(b_, x, table_, targets, {trains, trains});
 }
 
 ValueId Gpt::next(ValueId ids, SymbolId pos) {
@@ -111,10 +118,6 @@ ValueId Gpt::next(ValueId ids, SymbolId pos) {
     return b_.call(ops::attention, {q, keys, values}, a, name + "attention");
   });
   return output(b_.call(ops::last_rows, {all}));
-}
-
-ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets) {
-  return b.call(ops::mean, {b.apply(ops::cross_entropy, {logits, targets}, {}, "loss_by_token")[0]}, {}, "loss");
 }
 
 }  // namespace terrace::nn

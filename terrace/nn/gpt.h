@@ -2,6 +2,7 @@
 // matrix.
 #pragma once
 
+#include "terrace/nn/loss.h"
 #include "terrace/nn/parameters.h"
 
 namespace terrace::nn {
@@ -19,6 +20,9 @@ class Gpt {
   Gpt(GraphBuilder& builder, const GptConfig& config);
   /// ids i32 [B, T], T at most the context -> [B, T, vocabulary]. `step` (i32 [1]) drives dropout; kNone: no dropout.
   ValueId logits(ValueId ids, ValueId step = kNone);
+  /// Mean cross-entropy [1] of those logits for targets i32 [B, T], without the logits being there whole; `trains`:
+  /// with gradients.
+  ValueId loss(ValueId ids, ValueId targets, ValueId step, bool trains);
   /// For generating: ids i32 [n] at positions pos .. pos+n-1, keys and values kept in states "h.I.k_cache" and
   /// "h.I.v_cache" -> [1, vocabulary], of the last of them. Once for each builder.
   ValueId next(ValueId ids, SymbolId pos);
@@ -32,6 +36,7 @@ class Gpt {
   using Attend = std::function<ValueId(ValueId q, ValueId k, ValueId v, const std::string& name)>;
   ValueId blocks(ValueId x, ValueId step, const Attend& attend);
   ValueId embed(ValueId ids, ValueId places);
+  ValueId hidden(ValueId ids, ValueId step);
   ValueId output(ValueId x);
   Attrs heads() const;
   ValueId product(ValueId x, ValueId w, const std::string& name);
@@ -45,8 +50,5 @@ class Gpt {
   std::vector<Block> blocks_;
   i64 drops_ = 0;
 };
-
-/// Mean cross-entropy of logits [B, T, V] for targets i32 [B, T]: [1].
-ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets);
 
 }  // namespace terrace::nn

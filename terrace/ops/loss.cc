@@ -1,4 +1,6 @@
-// cross_entropy and its gradient.
+// cross_entropy and its gradient; with_gradient.
+#include <optional>
+
 #include "terrace/ops/ops.h"
 #include "terrace/ops/support.h"
 
@@ -39,6 +41,40 @@ void grad(GradContext& c) {
   if (c.wants(0)) c.give(0, c.call(cross_entropy_grad, {c.in(0), c.in(1), c.out(1), c.of_out()}));
 }
 
+std::vector<TensorSpec> infer_with_gradient(std::span<const TensorSpec> in, const Attrs&) {
+  require(is_real(in[0]) && in[0].shape.rank == 1 && in[0].shape[0] == Dim(1), "needs one number");
+  require(is_real(in[1]) && in[1] == in[2], "needs a gradient of the operand's spec");
+  return {in[0]};
+}
+Cost cost_with_gradient(const OpInstance& op) {
+  Cost c = streaming_cost(op, 0);
+  c.read[1] = c.read[2] = Bytes{};
+  return c;
+}
+
+/// v if it is a constant that the graph shows: what a loss's own gradient, or a scaled one's, is.
+std::optional<double> constant(const Graph& g, ValueId v) {
+  const Value& value = g.value(v);
+  if (value.kind != ValueKind::computed) return std::nullopt;
+  const Node& n = g.node(value.producer);
+  if (n.op == &fill) return n.attrs.floats[0];
+  if (n.op != &scale) return std::nullopt;
+  const auto x = constant(g, n.inputs[0]);
+  return x ? std::optional(*x * n.attrs.floats[0]) : std::nullopt;
+}
+
+void grad_with_gradient(GradContext& c) {
+  if (c.attrs().ints[0] != 0 && c.wants(0)) c.give(0, c.of_out());
+  if (!c.wants(1)) return;
+  const auto by = constant(c.builder().graph(), c.of_out());
+  if (by && *by == 1)
+    c.give(1, c.in(2));
+  else if (by)
+    c.give(1, c.call(scale, {c.in(2)}, with_float(*by)));
+  else
+    c.give(1, c.call(mul, {c.in(2), c.call(spread, {c.in(2), c.of_out()}, with_float(1))}));
+}
+
 }  // namespace
 
 const OpDef cross_entropy{"cross_entropy",
@@ -51,7 +87,9 @@ const OpDef cross_entropy{"cross_entropy",
                           {parallel_axis("n", {0, 0, 0, 0})},
                           0,
                           false,
-                          grad};
+                          grad,
+                          0,
+                          -1};
 const OpDef cross_entropy_grad{"cross_entropy_grad",
                                OpClass::normalisation,
                                4,
@@ -64,5 +102,8 @@ const OpDef cross_entropy_grad{"cross_entropy_grad",
                                false,
                                nullptr,
                                0b1};
+const OpDef with_gradient{
+    "with_gradient", OpClass::elementwise, 3,  1, infer_with_gradient, cost_with_gradient, no_scratch, {}, 0,
+    false,           grad_with_gradient,   0b1};
 
 }  // namespace terrace::ops

@@ -99,6 +99,9 @@ extern const OpDef positions;
 extern const OpDef cross_entropy;
 /// cross_entropy_grad(logits, targets, lse, dloss [..]) -> (exp(logits - lse) - onehot(target)) dloss. No gradient.
 extern const OpDef cross_entropy_grad;
+/// with_gradient(y [1], x, g) -> y. Its gradient in x is taken to be g, which has x's spec: for what is computed on the
+/// way to y. Nothing flows on to y but with ints[0] = 1, for y that is the result of another with_gradient.
+extern const OpDef with_gradient;
 /// flash_attention(q [B, N, h D], k [B, M, g D], v [B, M, g D]) -> o [B, N, h D], lse f32 [B, h, N]: softmax(scale q
 /// k^T) v by head; head j uses group j / (h/g). ints = {h, g, causal}; causal: query i sees keys 0 .. i + M - N. Rows
 /// that see nothing give o = 0, lse = -inf. floats[0] = scale. Differentiable through o. (Dao 2023, arXiv 2307.08691.)

@@ -89,8 +89,19 @@ Cost cost_quantize(const OpInstance& op) { return streaming_cost(op, 3); }
 
 }  // namespace
 
-const OpDef take_rows{"take_rows", OpClass::data_movement,           2, 1,    infer_take_rows, cost_take_rows,
-                      no_scratch,  {parallel_axis("n", {-1, 0, 0})}, 0, true, grad_take_rows};
+const OpDef take_rows{"take_rows",
+                      OpClass::data_movement,
+                      2,
+                      1,
+                      infer_take_rows,
+                      cost_take_rows,
+                      no_scratch,
+                      {parallel_axis("n", {-1, 0, 0})},
+                      0,
+                      true,
+                      grad_take_rows,
+                      0,
+                      0};
 const OpDef scatter_rows{"scatter_rows",     OpClass::data_movement, 3,         1,
                          infer_scatter_rows, cost_scatter_rows,      no_scratch};
 const OpDef positions{"positions", OpClass::data_movement, 1, 1, infer_positions, cost_positions, no_scratch};

@@ -6,7 +6,7 @@ namespace terrace::ops {
 namespace {
 
 int axis_of_attrs(const TensorSpec& x, const Attrs& a) {
-  require(is_real(x), "needs dense numbers");
+  require(is_real(x) || is_dense(x, DType::i32), "needs dense numbers");
   require(a.ints[0] >= 0 && a.ints[0] < x.shape.rank, "ints[0] names no axis");
   const int axis = static_cast<int>(a.ints[0]);
   require(!x.shape[axis].is_symbol(), "needs a constant extent along its axis");

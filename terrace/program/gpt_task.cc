@@ -28,10 +28,7 @@ GptTask::GptTask(const TrainConfig& c)
                 c.text.path, "a longer text, a larger data.validation (0: none), or a smaller run.batch");
 }
 
-std::vector<nn::Parameter> GptTask::declare(GraphBuilder& b) {
-  builder_ = &b;
-  return model_.emplace(b, config_).parameters();
-}
+std::vector<nn::Parameter> GptTask::declare(GraphBuilder& b) { return model_.emplace(b, config_).parameters(); }
 
 std::vector<BatchInput> GptTask::inputs() const {
   const TensorSpec window{DType::i32, Layout::dense, {Dim(batch_), Dim(length_)}};
@@ -39,11 +36,11 @@ std::vector<BatchInput> GptTask::inputs() const {
 }
 
 ValueId GptTask::loss(std::span<const ValueId> batch, ValueId step) {
-  return nn::mean_cross_entropy(*builder_, model_->logits(batch[0], step), batch[1]);
+  return model_->loss(batch[0], batch[1], step, true);
 }
 
 std::vector<Metric> GptTask::evaluation(std::span<const ValueId> batch) {
-  return {{"val_loss", nn::mean_cross_entropy(*builder_, model_->logits(batch[0]), batch[1])}};
+  return {{"val_loss", model_->loss(batch[0], batch[1], kNone, false)}};
 }
 
 void GptTask::draw(u64 seed, i64 step, i64 part, Batch batch) const {

@@ -30,7 +30,6 @@ class GptTask : public TrainingTask {
   i64 batch_, length_;
   double validation_;
   TextData data_;
-  GraphBuilder* builder_ = nullptr;
   std::optional<nn::Gpt> model_;
 };
 

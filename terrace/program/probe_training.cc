@@ -32,6 +32,8 @@ bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& a, s
     if (op == "cast") a.ints[0] = first == DType::f32;
   } else if (among(op, {"sub", "div", "relu_grad", "gelu_grad", "silu_grad", "softmax_grad", "accumulate"})) {
     in = {x, x};
+  } else if (op == "with_gradient") {
+    in = {of({Dim(1)}), x, x};
   } else if (op == "spread") {
     in = {x, of({Dim(1)})};
   } else if (op == "add_row") {

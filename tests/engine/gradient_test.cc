@@ -2,6 +2,7 @@
 #include "engine/gradient_check.h"
 
 #include "terrace/core/error.h"
+#include "terrace/nn/loss.h"
 
 namespace terrace {
 namespace {
@@ -60,6 +61,28 @@ TEST_P(Gradients, Sums) {
   const ValueId x = c.x(s), y = c.b.call(ops::add_row, {x, c.x({Dim(k)})});
   const ValueId sum = c.b.call(ops::sum_rows, {c.b.call(ops::mul, {y, x})});
   c.expect_gradient(c.b.call(ops::spread, {x, c.b.call(ops::mean, {c.b.call(ops::mul, {sum, sum})})}, floats(0.7)));
+}
+
+TEST_P(Gradients, LinearCrossEntropyInChunks) {
+  const i64 batch = size(1, 3), length = size(1, 5), k = size(1, 4), v = size(2, 6);
+  for (const i64 rows : {i64{1}, size(1, 4), length, batch * length}) {
+    SCOPED_TRACE(rows);
+    GradientCheck g(static_cast<u64>(rows) + GetParam() * 177);
+    const ValueId x = g.x({Dim(batch), Dim(length), Dim(k)}), w = g.x({Dim(v), Dim(k)}, 2);
+    const ValueId loss = nn::linear_cross_entropy(g.b, x, w, g.ids({Dim(batch), Dim(length)}, v), {true, true, rows});
+    g.expect_gradient(g.b.call(ops::mul, {loss, loss}));
+  }
+}
+
+TEST_P(Gradients, WithGradient) {
+  const Shape s{Dim(size(1, 3)), Dim(size(1, 4))};
+  const ValueId x = c.x(s), z = c.x({Dim(1)});
+  // The mean of squares, and what is told of its gradient; once scaled, once times what varies.
+  const ValueId y = c.b.call(ops::mean, {c.b.call(ops::mul, {x, x})});
+  const double n = static_cast<double>(s[0].value * s[1].value);
+  const ValueId told = c.b.call(ops::with_gradient, {y, x, c.b.call(ops::scale, {x}, floats(2 / n))});
+  const ValueId scaled = c.b.call(ops::scale, {told}, floats(3));
+  c.expect_gradient(c.b.call(ops::add, {scaled, c.b.call(ops::mul, {told, z})}));
 }
 
 TEST_P(Gradients, MatmulInEveryTransposition) {

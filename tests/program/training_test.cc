@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "engine/gradient_check.h"
+#include "program/bodies.h"
 #include "support/planning.h"
 #include "support/tool.h"
 #include "terrace/core/error.h"
@@ -18,6 +19,10 @@
 namespace terrace {
 namespace {
 
+using testing::body;
+using testing::bytes_of;
+using testing::floats;
+
 nn::GptConfig tiny() {
   nn::GptConfig c;
   c.vocabulary = 11;
@@ -26,14 +31,6 @@ nn::GptConfig tiny() {
   c.heads = 2;
   c.layers = 2;
   return c;
-}
-
-/// Bodies of a graph without symbols.
-BodyRequest body(const char* name, std::vector<ValueId> goals = {}) {
-  BodyRequest b;
-  b.name = name;
-  b.goals = std::move(goals);
-  return b;
 }
 
 struct Step {
@@ -47,10 +44,10 @@ struct Step {
       targets.push_back(b.input("targets" + std::to_string(part), testing::i32_spec({Dim(batch), Dim(length)})));
     }
     const auto i = [](i64 part) { return static_cast<std::size_t>(part); };
-    eval = nn::mean_cross_entropy(b, model.logits(ids[0]), targets[0]);  // reads weights before they change
+    eval = model.loss(ids[0], targets[0], kNone, false);  // reads weights before they change
     update = nn::add_adamw(
-        b, [&](i64 part) { return nn::mean_cross_entropy(b, model.logits(ids[i(part)], step), targets[i(part)]); },
-        parts, parameters, step, adamw);
+        b, [&](i64 part) { return model.loss(ids[i(part)], targets[i(part)], step, true); }, parts, parameters, step,
+        adamw);
     b.output(update.loss);
     b.output(eval);
     graph = b.finish();
@@ -75,13 +72,6 @@ struct Step {
   ValueId eval = kNone;
   std::vector<std::vector<i32>> tokens;
 };
-
-std::vector<float> floats(std::span<const std::byte> bytes) {
-  std::vector<float> f(bytes.size() / 4);
-  std::memcpy(f.data(), bytes.data(), bytes.size());
-  return f;
-}
-std::span<std::byte> bytes_of(const TensorView& v) { return {v.data, static_cast<std::size_t>(packed_bytes(v).count)}; }
 
 /// Loss of every step, and the weights after them, by one engine.
 struct History {
@@ -154,8 +144,8 @@ TEST(Training, WholeModelsGradient) {
   config.layers = 1;
   nn::Gpt model(c.b, config);
   for (const nn::Parameter& p : model.parameters()) c.wrt(p.value, 0.5);
-  const ValueId logits = model.logits(c.ids({Dim(2), Dim(5)}, config.vocabulary));
-  c.expect_gradient(c.b.apply(ops::cross_entropy, {logits, c.ids({Dim(2), Dim(5)}, config.vocabulary)})[0]);
+  const ValueId ids = c.ids({Dim(2), Dim(5)}, config.vocabulary), targets = c.ids({Dim(2), Dim(5)}, config.vocabulary);
+  c.expect_gradient(model.loss(ids, targets, kNone, true));
 }
 
 void expect_close(const History& got, const History& want, double tolerance) {

@@ -47,6 +47,7 @@ namespace terrace {
   X(spread, "spread", "fff")                 \
   X(scatter_rows, "scatter_rows", "fiff")    \
   X(cast_same, "cast", "ff")                 \
+  X(with_gradient, "with_gradient", "ffff")  \
   X(slice, "slice", "")                      \
   X(pad, "pad", "")                          \
   X(concat, "concat", "")                    \

@@ -63,13 +63,16 @@ inline double element(const TensorView& v, i64 row, i64 column) {
   return element(row_at(v, row), v.dtype, v.layout, columns_of(v), column);
 }
 
-/// Stores a number in a dense view of f32, f64 or bf16.
+/// Stores a number in a dense view of f32, f64, bf16 or i32.
 inline void put(const TensorView& v, i64 row, i64 column, double x) {
   if (v.dtype == DType::f64) {
     std::memcpy(row_at(v, row) + column * 8, &x, 8);
   } else if (v.dtype == DType::bf16) {
     const std::uint16_t h = float_to_bf16(static_cast<float>(x));
     std::memcpy(row_at(v, row) + column * 2, &h, 2);
+  } else if (v.dtype == DType::i32) {
+    const auto n = static_cast<i32>(x);
+    std::memcpy(row_at(v, row) + column * 4, &n, 4);
   } else {
     const auto f = static_cast<float>(x);
     std::memcpy(row_at(v, row) + column * 4, &f, 4);
