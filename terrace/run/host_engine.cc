@@ -231,11 +231,30 @@ const Trace& HostEngine::Impl::run(u32 b, const Bindings& bindings) {
   return trace;
 }
 
+void HostEngine::Impl::run_watched(u32 b, const Bindings& bindings,
+                                   const std::function<bool(const Node&, std::span<const TensorView>)>& look) {
+  if (lost) throw Error(ErrorKind::failure, "state is lost: an earlier run failed", {}, "start again");
+  if (b >= plan.bodies.size() || plan.bodies[b].once || !plan.stream.empty() || !schedules[b].gathers.empty())
+    throw Error(ErrorKind::usage, "only bodies that repeat without reading files can be watched");
+  prepare(b, bindings);
+  lost = true;
+  for (const ComputeEntry& e : schedule->computes) {
+    const Step& step = plan.bodies[b].steps[e.step];
+    for (int w = 0; w < step.workers; ++w) call(e, w);
+    if (!look(graph.node(step.node), {views.data() + e.first_view + step.n_reads, step.n_writes})) return;
+  }
+  lost = false;
+}
+
 HostEngine::HostEngine(const Graph& graph, const Plan& plan, const KernelTable& kernels, HostOptions options)
     : impl_(std::make_unique<Impl>(graph, plan, kernels, std::move(options))) {}
 HostEngine::~HostEngine() = default;
 
 const Trace& HostEngine::run(u32 body, const Bindings& bindings) { return impl_->run(body, bindings); }
+void HostEngine::run_watched(u32 body, const Bindings& bindings,
+                             const std::function<bool(const Node&, std::span<const TensorView>)>& look) {
+  impl_->run_watched(body, bindings, look);
+}
 void HostEngine::reset_state() { impl_->reset_state(); }
 std::string HostEngine::io_path() const { return impl_->lane.path(); }
 

@@ -42,6 +42,11 @@ class HostEngine final : public Engine {
   /// Error(usage), with nothing changed, for symbols outside the body's intervals, inputs that are missing or of
   /// another size, ids outside their table, or when pinned weights have not been loaded.
   const Trace& run(u32 body, const Bindings& bindings) override;
+  /// The same repetition step by step on the calling thread: the same bits, slower, and `look` sees what each step has
+  /// put out. If it returns false the rest is left out, and with it the engine's state is lost. For finding faults.
+  /// Error(usage) for plans that stream weights.
+  void run_watched(u32 body, const Bindings& bindings,
+                   const std::function<bool(const Node&, std::span<const TensorView> outputs)>& look);
   void reset_state() override;
 
   /// A graph output, valid from the end of run() to the start of the next. Error(usage) for any other value.

@@ -16,6 +16,8 @@ struct HostEngine::Impl {
   Impl(const Graph& g, const Plan& p, const KernelTable& kernels, HostOptions o);
 
   const Trace& run(u32 body, const Bindings& bindings);
+  void run_watched(u32 body, const Bindings& bindings,
+                   const std::function<bool(const Node&, std::span<const TensorView>)>& look);
   void reset_state();
 
   // Before a repetition (host_bind.cc): nothing here may throw once `prepare` has ended.
