@@ -41,7 +41,7 @@ constexpr Flag kFlags[] = {
     {"activations", "q8|f32", "what quantized weights are multiplied with; f32 is accurate and slower"},
     {"ignore-eos", nullptr, "go on to --max-tokens, for measurements"},
     {"io", "auto|uring|pread", "how files are read"},
-    {"isa", "auto|avx512|avx2|portable|neon", "instruction set of the kernels"},
+    {"isa", "auto|avx512bf16|avx512|avx2|portable|neon", "instruction set of the kernels"},
     {"prompt-chunk", "N", "most tokens of the prompt in one step (512; eval, logits: 64)"},
     {"prompt", "TEXT", "the prompt"},
     {"prompt-file", "FILE", "the prompt from a file; - is standard input"},

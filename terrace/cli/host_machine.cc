@@ -87,11 +87,11 @@ int threads_of(const Args& args) {
 }
 
 Isa isa_of(const Args& args) {
-  static constexpr const char* kNames[] = {"auto", "avx512", "avx2", "portable", "neon"};
+  static constexpr const char* kNames[] = {"auto", "avx512bf16", "avx512", "avx2", "portable", "neon"};
   const std::size_t i = args.choice("isa", kNames);
   if (i == 0) return best_isa();
   Isa isa{};
-  if (i == 4 || !parse(kNames[i], isa) || isa > best_isa())
+  if (i == 5 || !parse(kNames[i], isa) || isa > best_isa())
     throw Error(ErrorKind::usage, fmt::format("this processor or build has no {}", kNames[i]), "--isa",
                 fmt::format("the best here is {}", name_of(best_isa())));
   return isa;

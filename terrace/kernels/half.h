@@ -51,7 +51,10 @@ static inline float load_half(const void* p) {
   return half_to_float(h);
 }
 
-/// bfloat16 is a float without its last 16 bits.
+/// bfloat16 is a float without its last 16 bits. Where kernels point at such numbers, they point at these.
+struct Bf16 {
+  std::uint16_t bits;
+};
 static inline float bf16_to_float(std::uint16_t h) {
   const u32 bits = u32{h} << 16;
   float f;

@@ -26,7 +26,8 @@ struct KernelArgs {
 using KernelFn = void (*)(const KernelArgs&);
 
 /// Instruction sets, worst to best. `reference` is the oracle's, never chosen for speed.
-enum class Isa : std::uint8_t { reference, portable, avx2, avx512 };
+/// avx512_bf16 is AVX-512 whose processor multiplies bf16.
+enum class Isa : std::uint8_t { reference, portable, avx2, avx512, avx512_bf16 };
 std::string_view name_of(Isa isa);
 bool parse(std::string_view text, Isa& out);
 /// The best that this processor and its operating system support.
@@ -65,6 +66,7 @@ void register_reference(KernelTable& table);
 void register_portable(KernelTable& table);
 void register_avx2(KernelTable& table);
 void register_avx512(KernelTable& table);
+void register_avx512_bf16(KernelTable& table);
 /// Reference, portable, and what the processor supports up to `isa`.
 KernelTable cpu_kernels(Isa isa);
 

@@ -4,13 +4,13 @@
 
 namespace terrace {
 namespace {
-constexpr std::string_view kIsas[] = {"reference", "portable", "avx2", "avx512"};
+constexpr std::string_view kIsas[] = {"reference", "portable", "avx2", "avx512", "avx512bf16"};
 }  // namespace
 
 std::string_view name_of(Isa isa) { return kIsas[static_cast<int>(isa)]; }
 
 bool parse(std::string_view text, Isa& out) {
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 5; ++i)
     if (kIsas[i] == text) return out = static_cast<Isa>(i), true;
   return false;
 }
@@ -22,7 +22,8 @@ Isa best_isa() {
   const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vnni");
-  if (avx2) return avx512 ? Isa::avx512 : Isa::avx2;
+  if (avx2 && avx512) return __builtin_cpu_supports("avx512bf16") ? Isa::avx512_bf16 : Isa::avx512;
+  if (avx2) return Isa::avx2;
 #endif
   return Isa::portable;
 }
@@ -53,6 +54,7 @@ KernelTable cpu_kernels(Isa isa) {
   if (top >= Isa::portable) register_portable(table);
   if (top >= Isa::avx2) register_avx2(table);
   if (top >= Isa::avx512) register_avx512(table);
+  if (top >= Isa::avx512_bf16) register_avx512_bf16(table);
   return table;
 }
 

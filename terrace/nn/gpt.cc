@@ -19,6 +19,8 @@ ValueId Gpt::parameter(const std::string& name, Shape shape, double deviation, d
 Gpt::Gpt(GraphBuilder& builder, const GptConfig& config) : b_(builder), c_(config) {
   if (c_.heads < 1 || c_.width % c_.heads != 0)
     throw Error(ErrorKind::usage, fmt::format("{} heads do not divide a width of {}", c_.heads, c_.width), "heads");
+  if (c_.precision != DType::f32 && (c_.precision != DType::bf16 || c_.dtype != DType::f32))
+    throw Error(ErrorKind::usage, "trains in f32, or in bf16 over f32", "precision");
   const Dim d(c_.width), ffn(4 * c_.width);
   const double small = 0.02, residual = small / std::sqrt(2 * static_cast<double>(c_.layers));
   table_ = parameter("wte", {Dim(c_.vocabulary), d}, small);
@@ -42,16 +44,16 @@ Gpt::Gpt(GraphBuilder& builder, const GptConfig& config) : b_(builder), c_(confi
   norm_of("ln_f", last_norm_);
 }
 
-/// x w^T.
-ValueId Gpt::product(ValueId x, ValueId w, const std::string& name) {
+ValueId Gpt::product(ValueId x, ValueId w, const std::string& name, bool last) {
   Attrs a;
-  a.ints = {0, 1, 1, 0};
+  a.ints = {0, 1, 1, rounds_ && last ? 1 : 0};
   return b_.call(ops::matmul, {x, w}, a, name);
 }
 
 ValueId Gpt::norm(ValueId x, const ValueId (&w)[2], const std::string& name) {
   Attrs a;
   a.floats[0] = 1e-5;
+  a.ints[0] = rounds_ ? 2 : 0;
   return b_.call(ops::layer_norm, {x, w[0], w[1]}, a, name);
 }
 
@@ -82,16 +84,17 @@ ValueId Gpt::blocks(ValueId x, ValueId step, const Attend& attend) {
     // One after the other: the order of nodes, and so of sums, must not be the compiler's.
     const ValueId q = product(h, p.q, name + "q"), k = product(h, p.k, name + "k"), v = product(h, p.v, name + "v");
     const ValueId attended = attend(q, k, v, name);
-    x = b_.call(ops::add, {x, drop(product(attended, p.out, name + "attn_out"), step)});
+    x = b_.call(ops::add, {x, drop(product(attended, p.out, name + "attn_out", true), step)});
     const ValueId f = b_.call(ops::gelu, {product(norm(x, p.norm2, name + "ln_2"), p.up, name + "up")});
-    x = b_.call(ops::add, {x, drop(product(f, p.down, name + "down"), step)});
+    x = b_.call(ops::add, {x, drop(product(f, p.down, name + "down", true), step)});
   }
   return x;
 }
 
-ValueId Gpt::output(ValueId x) { return product(norm(x, last_norm_, "ln_f"), table_, "logits"); }
+ValueId Gpt::output(ValueId x) { return product(norm(x, last_norm_, "ln_f"), table_, "logits", true); }
 
 ValueId Gpt::hidden(ValueId ids, ValueId step) {
+  rounds_ = c_.precision == DType::bf16;
   const ValueId x = drop(embed(ids, b_.call(ops::positions, {ids})), step);
   return blocks(x, step, [&](ValueId q, ValueId k, ValueId v, const std::string& name) {
     return b_.apply(ops::flash_attention, {q, k, v}, heads(), name + "attention")[0];
@@ -106,6 +109,7 @@ ValueId Gpt::loss(ValueId ids, ValueId targets, ValueId step, bool trains) {
 }
 
 ValueId Gpt::next(ValueId ids, SymbolId pos) {
+  rounds_ = false;
   Attrs at;
   at.symbols[0] = pos;
   const TensorSpec cache{c_.dtype, Layout::dense, {Dim(c_.context), Dim(c_.width)}};

@@ -61,7 +61,7 @@ class Chunks {
 
   Part chunk(Range elements, Range places) {
     const ValueId x = cut(cut(x_, 0, elements), 1, places), targets = cut(cut(targets_, 0, elements), 1, places);
-    const ValueId logits = product(x, w_, 0, 1);
+    const ValueId logits = product(x, w_, 0, 1, wide(b_.spec(x).dtype));
     const std::vector<ValueId> losses = b_.apply(ops::cross_entropy, {logits, targets}, {}, "loss_by_token");
     Part p{losses[0], kNone};
     if (!o_.x_trains && !o_.w_trains) return p;
@@ -69,9 +69,9 @@ class Chunks {
     share.floats[0] = 1 / static_cast<double>(batch() * length());
     const ValueId even = b_.call(ops::fill, {losses[0]}, share);
     const ValueId d = b_.call(ops::cross_entropy_grad, {logits, targets, losses[1], even}, {}, "d_logits");
-    if (o_.x_trains) p.dx = product(d, w_, 0, 0);
+    if (o_.x_trains) p.dx = product(d, w_, 0, 0, b_.spec(x).dtype);
     if (!o_.w_trains) return p;
-    const ValueId dw = product(d, x, 1, 0);
+    const ValueId dw = product(d, x, 1, 0, b_.spec(w_).dtype);
     dw_ = dw_ == kNone ? dw : b_.call(ops::add, {dw_, dw});
     return p;
   }
@@ -89,9 +89,11 @@ class Chunks {
     a.ints[2] = r.count();
     return b_.call(ops::slice, {v}, a);
   }
-  ValueId product(ValueId x, ValueId y, i64 tx, i64 ty) {
+  static DType wide(DType t) { return t == DType::bf16 ? DType::f32 : t; }
+  /// In type `t`.
+  ValueId product(ValueId x, ValueId y, i64 tx, i64 ty, DType t) {
     Attrs a;
-    a.ints = {tx, ty, 1, 0};
+    a.ints = {tx, ty, 1, b_.spec(x).dtype == t ? 0 : t == DType::f32 ? 1 : 2};
     return b_.call(ops::matmul, {x, y}, a);
   }
 

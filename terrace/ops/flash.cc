@@ -66,15 +66,21 @@ void grad(GradContext& c) {
 // Scratch: flash_scratch and flash_grad_scratch of kernels/cpu/flash.h, of which ops may know nothing; a test compares.
 i64 wide(const OpInstance& op) { return (op.in[0].dim[2] / op.attrs.ints[0] + 31) / 32 * 32; }
 i64 at_most(i64 rows, i64 n) { return rows < n ? rows : std::max<i64>(n, 1); }
-/// A block of queries with their sums, a tile of 128 keys and values, a tile of scores.
+/// A block of queries with their sums, a tile of 128 keys and values, a tile of scores; in bf16 one of weights.
 Bytes scratch(const OpInstance& op, int workers) {
   const i64 w = wide(op), n = op.in[0].dim[1], m = op.in[1].dim[1];
   const i64 block = at_most((m * w <= 65536 ? 16384 : 65536) / w / 16 * 16, n);
-  return Bytes{round_up(static_cast<u64>(4 * (2 * w * (block + 128) + 8 * 128 + 2 * block)), 64) *
+  const u64 weights = op.in[0].dtype == DType::bf16 ? 4 * 8 * 128 : 0;
+  return Bytes{(round_up(static_cast<u64>(4 * (2 * w * (block + 128) + 8 * 128 + 2 * block)), 64) + weights) *
                static_cast<u64>(workers)};
 }
-/// Five tiles of 64 keys, three of 32 queries, two of scores, and two numbers for each query of a block.
+/// Five tiles of 64 keys, three of 32 queries, two of scores, and two numbers for each query of a block; in bf16 a tile
+/// of queries and three of scores more, and dq with two numbers for each query of a head.
 Bytes scratch_grad(const OpInstance& op, int workers) {
+  if (op.in[0].dtype == DType::bf16) {
+    const i64 size = wide(op), all = size * (5 * 64 + 4 * 32) + 5 * 64 * 32 + op.in[0].dim[1] * (size + 2);
+    return Bytes{round_up(static_cast<u64>(4 * all), 64) * static_cast<u64>(workers)};
+  }
   const i64 w = wide(op), tiles = w * (5 * 64 + 3 * 32) + 2 * 64 * 32;
   const i64 block = at_most((244000 - tiles - 4 * 64 * w) / (3 * w) / 32 * 32, op.in[0].dim[1]);
   return Bytes{round_up(static_cast<u64>(4 * (tiles + 2 * block)), 64) * static_cast<u64>(workers)};

@@ -31,9 +31,11 @@ Extents extents(const TensorSpec& a, const TensorSpec& b, const Attrs& attrs) {
 std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs) {
   const TensorSpec &a = in[0], &b = in[1];
   require(is_real(a), "needs dense numbers on the left");
-  require((is_real(b) && a.dtype == b.dtype) || (a.dtype == DType::f32 && b.dtype != DType::i32 && !attrs.ints[1] &&
-                                                 b.layout != Layout::q8a && attrs.ints[2]),
-          "needs one type, or on the right a weight that is not transposed");
+  const auto is_short = [](const TensorSpec& s) { return is_dense(s, DType::f32) || is_dense(s, DType::bf16); };
+  require((is_real(b) && a.dtype == b.dtype) || (is_short(a) && is_short(b)) ||
+              (a.dtype == DType::f32 && b.dtype != DType::i32 && !attrs.ints[1] && b.layout != Layout::q8a &&
+               attrs.ints[2]),
+          "needs one type, f32 and bf16, or on the right a weight that is not transposed");
   require(a.shape.rank >= 2 && b.shape.rank >= 2, "needs matrices");
   const bool ta = attrs.ints[0] != 0, flat = attrs.ints[2] != 0;
   if (!flat) {
@@ -41,7 +43,7 @@ std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs
     for (int i = 0; i + 2 < a.shape.rank; ++i) require(a.shape[i] == b.shape[i], "needs the same leading extents");
   }
   const Extents e = extents(a, b, attrs);
-  TensorSpec out = dense(a.shape, a.dtype);
+  TensorSpec out = dense(a.shape, chosen_type(attrs.ints[3], a.dtype));
   if (flat && ta) {
     out.shape = {e.m, e.n};
   } else {
@@ -72,20 +74,26 @@ Cost cost(const OpInstance& op) {
 void grad(GradContext& c) {
   const i64 ta = c.attrs().ints[0], tb = c.attrs().ints[1], flat = c.attrs().ints[2];
   const ValueId a = c.in(0), b = c.in(1), d = c.of_out();
-  const auto product = [&](ValueId x, ValueId y, i64 tx, i64 ty) {
+  const auto product = [&](ValueId x, ValueId y, i64 tx, i64 ty, ValueId like) {
     Attrs attrs;
-    attrs.ints = {tx, ty, flat, 0};
+    attrs.ints = {tx, ty, flat, type_code(c.spec(like).dtype, c.spec(x).dtype)};
     return c.call(matmul, {x, y}, attrs);
   };
-  if (c.wants(0)) c.give(0, ta ? product(b, d, tb, 1) : product(d, b, 0, 1 - tb));
-  if (c.wants(1)) c.give(1, tb ? product(d, a, 1, ta) : product(a, d, 1 - ta, 0));
+  if (c.wants(0)) c.give(0, ta ? product(b, d, tb, 1, a) : product(d, b, 0, 1 - tb, a));
+  if (c.wants(1)) c.give(1, tb ? product(d, a, 1, ta, b) : product(a, d, 1 - ta, 0, b));
 }
 
-/// A packed panel of b and a strip of a for each worker: matmul_scratch of kernels/cpu/matmul.h.
+/// A packed panel of b and a strip of a for each worker: matmul_scratch of kernels/cpu/matmul.h; and sums before they
+/// are rounded, its matmul_sums.
 Bytes scratch(const OpInstance& op, int workers) {
   const u64 k = round_up(static_cast<u64>(std::max<i64>(summed(op), 1)), 16);
   const u64 n = round_up(static_cast<u64>(std::max<i64>(op.out[0].dim[op.out[0].rank - 1], 1)), 32);
-  const u64 floats = std::min<u64>(k, 384) * std::min<u64>(n, 512) + 16 * 400;
+  u64 floats = std::min<u64>(k, 384) * std::min<u64>(n, 512) + 16 * 400;
+  if (op.out[0].dtype == DType::bf16) {
+    u64 m = static_cast<u64>(op.out[0].dim[op.out[0].rank - 2]);
+    for (int i = 0; op.attrs.ints[2] != 0 && i + 2 < op.out[0].rank; ++i) m *= static_cast<u64>(op.out[0].dim[i]);
+    floats += (summed(op) <= 384 ? 16 : std::clamp<u64>(m, 16, 448)) * std::min<u64>(n, 512);
+  }
   return Bytes{4 * floats * static_cast<u64>(workers)};
 }
 

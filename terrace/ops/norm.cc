@@ -8,6 +8,10 @@ namespace {
 bool is_vector_of(const TensorSpec& w, const TensorSpec& x) {
   return is_real(w) && w.dtype == x.dtype && w.shape.rank == 1 && w.shape.last() == x.shape.last();
 }
+/// Of a norm's result, which may be bf16 where x is f32.
+bool is_gradient_of(const TensorSpec& dy, const TensorSpec& x) {
+  return dy == x || (x.dtype == DType::f32 && dy == dense(x.shape, DType::bf16));
+}
 /// [.., 2] for x [.., k].
 TensorSpec stats_of(const TensorSpec& x) {
   TensorSpec s = dense(x.shape, wide(x.dtype));
@@ -21,7 +25,7 @@ std::vector<TensorSpec> infer_norm(std::span<const TensorSpec> in, const Attrs& 
   for (int i = 1; i <= vectors; ++i)
     require(is_vector_of(in[static_cast<std::size_t>(i)], in[0]), "needs one weight a column, of the type of x");
   require(a.floats[0] >= 0, "floats[0] (eps) must not be negative");
-  return {in[0]};
+  return {dense(in[0].shape, chosen_type(a.ints[0], in[0].dtype))};
 }
 std::vector<TensorSpec> infer_softmax(std::span<const TensorSpec> in, const Attrs&) {
   require(is_real(in[0]), "needs dense numbers");
@@ -37,12 +41,13 @@ std::vector<TensorSpec> infer_stats(std::span<const TensorSpec> in, const Attrs&
   return {stats_of(in[0])};
 }
 std::vector<TensorSpec> infer_norm_grad(std::span<const TensorSpec> in, const Attrs&) {
-  require(is_real(in[0]) && is_vector_of(in[1], in[0]) && in[3] == in[0], "needs x, its weight, and dy like x");
+  require(is_real(in[0]) && is_vector_of(in[1], in[0]) && is_gradient_of(in[3], in[0]),
+          "needs x, its weight, and dy like x");
   require(in[2] == stats_of(in[0]), "needs the statistics of x");
   return {in[0]};
 }
 std::vector<TensorSpec> infer_norm_grad_weight(std::span<const TensorSpec> in, const Attrs&) {
-  require(is_real(in[0]) && in[2] == in[0], "needs x, and dy like x");
+  require(is_real(in[0]) && is_gradient_of(in[2], in[0]), "needs x, and dy like x");
   require(in[1] == stats_of(in[0]), "needs the statistics of x");
   return {dense({in[0].shape.last()}, in[0].dtype)};
 }
@@ -70,7 +75,8 @@ void grad_norm(GradContext& c) {
   a.floats[0] = c.attrs().floats[0];
   const ValueId stats = c.call(norm_stats, {c.in(0)}, a);
   if (c.wants(1)) c.give(1, c.call(norm_grad_weight, {c.in(0), stats, c.of_out()}));
-  if (centered && c.wants(2)) c.give(2, c.call(sum_rows, {c.of_out()}));
+  if (centered && c.wants(2))
+    c.give(2, c.call(sum_rows, {c.of_out()}, with_int(type_code(c.spec(c.in(2)).dtype, c.spec(c.of_out()).dtype))));
   if (c.wants(0)) c.give(0, c.call(norm_grad, {c.in(0), c.in(1), stats, c.of_out()}, a));  // may take its bytes over
 }
 

@@ -17,7 +17,8 @@ extern const OpDef take_rows;
 extern const OpDef dequantize;
 /// quantize(x f32 [n, k]) -> q8a [n, k]: blocks of 32, d = max|x| / 127, q = round_to_even(x / d). k % 32 == 0.
 extern const OpDef quantize;
-/// rms_norm(x [n, k], weight f32 [k]) -> [n, k]: x / sqrt(mean(x^2) + eps) * weight. floats[0] = eps.
+/// rms_norm(x [n, k], weight f32 [k]) -> [n, k]: x / sqrt(mean(x^2) + eps) * weight. floats[0] = eps; ints[0]: the
+/// result's type as in matmul's ints[3].
 /// (Zhang & Sennrich 2019, arXiv 1910.07467.)
 extern const OpDef rms_norm;
 /// linear(x [n, k] f32 or q8a, w [r, k] f32, f16, q8_0, q4_0 or q4_1) -> f32 [n, r]: x w^T.
@@ -50,13 +51,17 @@ extern const OpDef last_rows;
 
 // For training. Shapes: ".." stands for leading axes whose product is a count of rows. "real" is f32, f64 or bf16;
 // f64 has reference kernels only, for tests. Whatever has no gradient says so. Sums over rows add in a fixed order.
+// Arithmetic on bf16 is done in f32; a bf16 result is rounded once, to nearest, ties to even.
 
 /// fill(like) -> floats[0] everywhere, in the shape of `like`, whose bytes are not read. No gradient.
 extern const OpDef fill;
-/// matmul(a, b) -> f32 or f64: op(a) op(b), where op transposes the last two axes if ints[0] (of a), ints[1] (of b).
+/// matmul(a, b) -> op(a) op(b), where op transposes the last two axes if ints[0] (of a), ints[1] (of b).
 /// ints[2] = 0: a and b have the same rank 2..4 and leading axes, each pair is multiplied by itself.
 /// ints[2] = 1: each is flattened to a matrix of its rows before; the result is [.., n] with a's leading axes, or
 /// with a transposed, where rows are summed over, [m, n].
+/// ints[3], the result's type: 0: that of a; 1: f32; 2: bf16. a and b are of one type, or f32 and bf16 in any order. If
+/// an operand or the result is bf16, both operands are rounded to bf16 (nearest, ties to even), products are summed in
+/// f32, and a bf16 result is rounded once. Gradients are of their value's type, by the same rule.
 extern const OpDef matmul;
 /// sub(a, b), div(a, b): same shapes. scale(x) = floats[0] x.
 extern const OpDef sub;
@@ -73,19 +78,20 @@ extern const OpDef gelu_grad;
 extern const OpDef silu_grad;
 /// softmax_grad(y, dy) -> y (dy - sum(y dy)), by rows, y being the softmax. No gradient.
 extern const OpDef softmax_grad;
-/// add_row(x [.., k], b [k]): b is added to every row. sum_rows(x [.., k]) -> [k].
+/// add_row(x [.., k], b [k]): b is added to every row. sum_rows(x [.., k]) -> [k], ints[0]: its type as in matmul's
+/// ints[3].
 extern const OpDef add_row;
 extern const OpDef sum_rows;
 /// mean(x) -> [1]: of all elements.
 extern const OpDef mean;
 /// layer_norm(x [.., k], weight [k], bias [k]): (x - mean) / sqrt(var + eps) weight + bias, by rows, var over k.
-/// floats[0] = eps. (Ba et al. 2016, arXiv 1607.06450.)
+/// floats[0] = eps; ints[0]: the result's type as in matmul's ints[3]. (Ba et al. 2016, arXiv 1607.06450.)
 extern const OpDef layer_norm;
 /// norm_stats(x [.., k]) -> [.., 2]: mean and 1 / sqrt(var + eps) of each row; with ints[0] = 0 the mean is taken as 0
 /// (RMS norm). floats[0] = eps. No gradient.
 extern const OpDef norm_stats;
 /// norm_grad(x, weight [k], stats, dy) -> dx and norm_grad_weight(x, stats, dy) -> [k] of either norm; ints[0] as in
-/// norm_stats. No gradient.
+/// norm_stats. dy may be bf16 where x is f32; results have the type of x. No gradient.
 extern const OpDef norm_grad;
 extern const OpDef norm_grad_weight;
 /// scatter_rows(like [R, k], ids i32 [..], x [.., k]) -> [R, k]: row r is the sum of the rows of x whose id is r.
@@ -104,7 +110,9 @@ extern const OpDef cross_entropy_grad;
 extern const OpDef with_gradient;
 /// flash_attention(q [B, N, h D], k [B, M, g D], v [B, M, g D]) -> o [B, N, h D], lse f32 [B, h, N]: softmax(scale q
 /// k^T) v by head; head j uses group j / (h/g). ints = {h, g, causal}; causal: query i sees keys 0 .. i + M - N. Rows
-/// that see nothing give o = 0, lse = -inf. floats[0] = scale. Differentiable through o. (Dao 2023, arXiv 2307.08691.)
+/// that see nothing give o = 0, lse = -inf. floats[0] = scale. In bf16 scores, softmax, lse and sums are f32, weights
+/// are rounded to bf16 before they meet v, and so are p and ds in the gradient. Differentiable through o. (Dao 2023,
+/// arXiv 2307.08691.)
 extern const OpDef flash_attention;
 /// flash_attention_grad(q, k, v, o, lse, do) -> dq, dk, dv. No gradient.
 extern const OpDef flash_attention_grad;

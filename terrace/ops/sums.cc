@@ -9,9 +9,9 @@ std::vector<TensorSpec> infer_add_row(std::span<const TensorSpec> in, const Attr
   require(is_real(in[0]) && in[1] == dense({in[0].shape.last()}, in[0].dtype), "needs a number a column, of x's type");
   return {in[0]};
 }
-std::vector<TensorSpec> infer_sum_rows(std::span<const TensorSpec> in, const Attrs&) {
+std::vector<TensorSpec> infer_sum_rows(std::span<const TensorSpec> in, const Attrs& a) {
   require(is_real(in[0]), "needs dense numbers");
-  return {dense({in[0].shape.last()}, in[0].dtype)};
+  return {dense({in[0].shape.last()}, chosen_type(a.ints[0], in[0].dtype))};
 }
 std::vector<TensorSpec> infer_mean(std::span<const TensorSpec> in, const Attrs&) {
   require(is_real(in[0]), "needs dense numbers");
@@ -30,7 +30,9 @@ void grad_add_row(GradContext& c) {
   if (c.wants(1)) c.give(1, c.call(sum_rows, {c.of_out()}));
 }
 void grad_sum_rows(GradContext& c) {
-  if (c.wants(0)) c.give(0, c.call(add_row, {c.call(fill, {c.in(0)}, with_float(0)), c.of_out()}));
+  if (!c.wants(0)) return;
+  require(c.spec(c.in(0)).dtype == c.spec(c.out()).dtype, "sum_rows to another type has no gradient");
+  c.give(0, c.call(add_row, {c.call(fill, {c.in(0)}, with_float(0)), c.of_out()}));
 }
 void grad_mean(GradContext& c) {
   if (c.wants(0)) c.give(0, c.call(spread, {c.in(0), c.of_out()}, with_float(1 / elements(c.spec(c.in(0))))));

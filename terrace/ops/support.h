@@ -18,6 +18,14 @@ inline bool is_dense(const TensorSpec& s, DType t = DType::f32) { return s.dtype
 inline bool is_real(const TensorSpec& s) {
   return s.layout == Layout::dense && (s.dtype == DType::f32 || s.dtype == DType::f64 || s.dtype == DType::bf16);
 }
+/// Where an attribute chooses a result's type: 0: `own`, 1: f32, 2: bf16.
+inline DType chosen_type(i64 code, DType own) {
+  require(code >= 0 && code <= 2, "a type is 0 (the operand's), 1 (f32) or 2 (bf16)");
+  require(code == 0 || own != DType::f64, "f64 stays f64");
+  return code == 0 ? own : code == 1 ? DType::f32 : DType::bf16;
+}
+/// What chooses type `t` there.
+inline i64 type_code(DType t, DType own) { return t == own ? 0 : t == DType::f32 ? 1 : 2; }
 /// What sums and statistics of such numbers are kept in.
 inline DType wide(DType t) { return t == DType::f64 ? DType::f64 : DType::f32; }
 /// The elements of a tensor whose extents are constants.

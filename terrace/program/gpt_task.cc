@@ -65,6 +65,7 @@ io::Metadata GptTask::metadata() const {
       {"heads", std::to_string(config_.heads)},
       {"context", std::to_string(config_.context)},
       {"dropout", fmt::format("{}", config_.dropout)},
+      {"precision", config_.precision == DType::bf16 ? "bf16" : "f32"},
       {"letters", letters_to_hex(data_.letters())},
       {"data", fmt::format("tokens {} validation {}", data_.tokens(), validation_)},
   };

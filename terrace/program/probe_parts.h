@@ -109,8 +109,11 @@ double barrier_seconds(Team& team, double seconds);
 /// Seconds that the engine takes for a step of `m`'s unit 0 besides its arithmetic, with cold caches.
 double engine_step_seconds(const Machine& m, int threads, Isa isa, const HugeBuffer& evict);
 
-/// Operands and attributes of a training op for n rows (r rows of weights); false for an op not known there.
-bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& attrs, std::vector<TensorSpec>& in);
+/// Operands and attributes of a training op for n rows (r rows of weights), in f32 where the type can be chosen; false
+/// for an op not known there.
+bool training_inputs(std::string_view op, i64 n, i64 r, Attrs& attrs, std::vector<TensorSpec>& in);
+/// Makes the operands' types those that the kernel takes, and the attribute that of its result where it chooses one.
+void take_formats(const Kernel& k, Attrs& attrs, std::vector<TensorSpec>& in);
 
 /// Rates of one kernel at team.size() threads. `weights` is scratch memory much larger than the last cache.
 /// False if the probe does not know how to call this op.

@@ -18,8 +18,8 @@ bool among(std::string_view op, const char* const (&names)[N]) {
 
 }  // namespace
 
-bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& a, std::vector<TensorSpec>& in) {
-  const TensorSpec x = of({Dim(n), Dim(kColumns)}, first), ids = of({Dim(n)}, DType::i32), row = of({Dim(n)});
+bool training_inputs(std::string_view op, i64 n, i64 r, Attrs& a, std::vector<TensorSpec>& in) {
+  const TensorSpec x = of({Dim(n), Dim(kColumns)}), ids = of({Dim(n)}, DType::i32), row = of({Dim(n)});
   const TensorSpec vector = of({Dim(kColumns)}), stats = of({Dim(n), Dim(2)}), step = of({Dim(1)}, DType::i32);
   const TensorSpec rate = of({Dim(4)}), table = of({Dim(kRows), Dim(kColumns)}),
                    image = of({Dim(n), Dim(8), Dim(8), Dim(16)});
@@ -29,7 +29,6 @@ bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& a, s
   if (among(op,
             {"fill", "scale", "relu", "gelu", "sum_rows", "mean", "norm_stats", "square_sums", "positions", "cast"})) {
     in = {x};
-    if (op == "cast") a.ints[0] = first == DType::f32;
   } else if (among(op, {"sub", "div", "relu_grad", "gelu_grad", "silu_grad", "softmax_grad", "accumulate"})) {
     in = {x, x};
   } else if (op == "with_gradient") {
@@ -101,6 +100,16 @@ bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& a, s
     return false;
   }
   return true;
+}
+
+void take_formats(const Kernel& k, Attrs& a, std::vector<TensorSpec>& in) {
+  if (k.formats.size() <= in.size()) return;
+  for (std::size_t i = 0; i < in.size(); ++i) in[i].dtype = k.formats[i].dtype;
+  const DType result = k.formats[in.size()].dtype;
+  const i64 chosen = result == in[0].dtype ? 0 : result == DType::f32 ? 1 : 2;
+  if (k.op == "matmul") a.ints[3] = chosen;
+  if (among(k.op, {"rms_norm", "layer_norm", "sum_rows"})) a.ints[0] = chosen;
+  if (k.op == "cast") a.ints[0] = result == DType::bf16;
 }
 
 }  // namespace terrace::probe

@@ -42,6 +42,7 @@ nn::GptConfig read_gpt(TableReader& t) {
   c.heads = whole(t, "heads", 4, 1024);
   c.context = whole(t, "context", 64, 1 << 20);
   c.dropout = share(t, "dropout", 0, 1);
+  c.precision = t.one_of("precision", {"f32", "bf16"}, "f32") == "bf16" ? DType::bf16 : DType::f32;
   check_heads(t, c.width, c.heads);
   return c;
 }

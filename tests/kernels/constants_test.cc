@@ -15,7 +15,7 @@ using namespace cpu_check;
 /// Runs `op` with every kernel that takes these formats; `look` sees each result.
 template <class Look>
 void with_all(std::string_view op, Case made, Look look) {
-  const KernelTable table = cpu_kernels(Isa::avx512);
+  const KernelTable table = cpu_kernels(best_isa());
   std::vector<Format> formats;
   for (const Tensor& t : made.in) formats.push_back(t.format);
   formats.push_back(made.out.format);

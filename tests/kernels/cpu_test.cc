@@ -7,7 +7,7 @@ namespace {
 using namespace cpu_check;
 
 const KernelTable& table() {
-  static const KernelTable t = cpu_kernels(Isa::avx512);
+  static const KernelTable t = cpu_kernels(best_isa());
   return t;
 }
 

@@ -7,7 +7,9 @@
 
 namespace terrace::flash_check {
 
+using matmul_check::rounded;
 using matmul_check::same_bits;
+using matmul_check::Stored;
 using matmul_check::Tensor;
 
 struct Case {
@@ -15,6 +17,7 @@ struct Case {
   bool causal = false;
   bool outliers = false;  ///< one element in 200 is a hundred times as wide
   double uncertain = 1;   ///< times the tolerance
+  bool half = false;      ///< operands in bf16, but lse
 };
 
 inline std::string describe(const Case& c) {
@@ -44,6 +47,8 @@ struct Operands {
       for (i64 i = 0; i < t->rows(); ++i)
         for (i64 e = 0; e < t->dims.back(); ++e)
           t->row(i)[e] = normal(rng) + (c.outliers && rng() % 200 == 0 ? 100 * normal(rng) : 0.0f);
+      if (c.half)
+        for (float& x : t->floats) x = rounded(x);
     }
   }
 
@@ -78,13 +83,20 @@ void run(Fn fn, const Case& c, const std::vector<TensorView>& in, const std::vec
 }
 template <class Fn>
 void forward(Fn fn, Operands& x, int workers = 1, int only = -1) {
-  run(fn, x.c, {x.q.view(), x.k.view(), x.v.view()}, {x.o.view(), x.lse.view()}, flash_scratch(x.c.size, x.c.n, x.c.m),
-      workers, only);
+  const char f = x.c.half ? 'h' : 'f';
+  Stored q(x.q, f), k(x.k, f), v(x.v, f), o(x.o, f);
+  const u64 scratch = x.c.half ? flash_bf16_scratch(x.c.size, x.c.n, x.c.m) : flash_scratch(x.c.size, x.c.n, x.c.m);
+  run(fn, x.c, {q.view(), k.view(), v.view()}, {o.view(), x.lse.view()}, scratch, workers, only);
+  o.fetch();
 }
 template <class Fn>
 void backward(Fn fn, Operands& x, int workers = 1, int only = -1) {
-  run(fn, x.c, {x.q.view(), x.k.view(), x.v.view(), x.o.view(), x.lse.view(), x.d_o.view()},
-      {x.dq.view(), x.dk.view(), x.dv.view()}, flash_grad_scratch(x.c.size, x.c.n), workers, only);
+  const char f = x.c.half ? 'h' : 'f';
+  Stored q(x.q, f), k(x.k, f), v(x.v, f), o(x.o, f), d_o(x.d_o, f), dq(x.dq, f), dk(x.dk, f), dv(x.dv, f);
+  const u64 scratch = x.c.half ? flash_bf16_grad_scratch(x.c.size, x.c.n) : flash_grad_scratch(x.c.size, x.c.n);
+  run(fn, x.c, {q.view(), k.view(), v.view(), o.view(), x.lse.view(), d_o.view()}, {dq.view(), dk.view(), dv.view()},
+      scratch, workers, only);
+  for (Stored* t : {&dq, &dk, &dv}) t->fetch();
 }
 
 /// Numbers in double, packed, in a tensor's shape.
@@ -132,7 +144,80 @@ struct Kernels {
   std::string isa;
   KernelFn attention, grad;
   double tolerance = 2e-6;  ///< of the largest element
+  bool half = false;        ///< of bf16
 };
+
+inline double largest_of(const Doubles& x) {
+  double largest = 0;
+  for (double d : x.numbers)
+    if (std::isfinite(d)) largest = std::max(largest, std::fabs(d));
+  return largest;
+}
+
+/// What attention in bf16 may be off by: twice what it is without fusion, every tensor between two ops being rounded to
+/// bf16, and one rounding of the result.
+struct HalfBars {
+  double o = 0, dq = 0, dk = 0, dv = 0;  ///< of the largest element
+};
+inline HalfBars half_bars(Operands& x, const Doubles& o, const Doubles& dq, const Doubles& dk, const Doubles& dv) {
+  const Case& c = x.c;
+  const auto round = [](double d) { return static_cast<double>(rounded(static_cast<float>(d))); };
+  const auto dot = [&](const float* a, const float* b) {
+    double s = 0;
+    for (i64 e = 0; e < c.size; ++e) s += static_cast<double>(a[e]) * static_cast<double>(b[e]);
+    return s;
+  };
+  std::vector<double> sums[3];
+  for (std::size_t t = 0; t < 3; ++t) sums[t].resize((t == 0 ? dq : t == 1 ? dk : dv).numbers.size());
+  double off_o = 0;
+  const double scale = 1 / std::sqrt(static_cast<double>(c.size));
+  for (i64 b = 0; b < c.batches; ++b)
+    for (i64 h = 0; h < c.heads; ++h)
+      for (i64 i = 0; i < c.n; ++i) {
+        const i64 g = h / (c.heads / c.groups), keys = c.causal ? std::clamp<i64>(i + 1 + c.m - c.n, 0, c.m) : c.m;
+        const auto query = [&](Tensor& t) { return t.row(b * c.n + i) + h * c.size; };
+        const auto key = [&](Tensor& t, i64 j) { return t.row(b * c.m + j) + g * c.size; };
+        const auto at = [&](i64 rows, i64 i0, i64 heads, i64 h0) {
+          return static_cast<std::size_t>(((b * rows + i0) * heads + h0) * c.size);
+        };
+        std::vector<double> p(static_cast<std::size_t>(keys));
+        double top = -INFINITY, sum = 0, d = 0;
+        for (i64 j = 0; j < keys; ++j)
+          top = std::max(top, p[static_cast<std::size_t>(j)] = round(scale * round(dot(query(x.q), key(x.k, j)))));
+        for (double& s : p) sum += s = std::exp(s - top);
+        for (double& s : p) s = round(s / sum);
+        for (i64 e = 0; e < c.size; ++e) {
+          double s = 0;
+          for (i64 j = 0; j < keys; ++j) s += p[static_cast<std::size_t>(j)] * static_cast<double>(key(x.v, j)[e]);
+          off_o =
+              std::max(off_o, std::fabs(round(s) - o.numbers[at(c.n, i, c.heads, h) + static_cast<std::size_t>(e)]));
+        }
+        std::vector<double> dp(p.size());
+        for (i64 j = 0; j < keys; ++j) {
+          const auto k = static_cast<std::size_t>(j);
+          dp[k] = round(dot(query(x.d_o), key(x.v, j)));
+          d += dp[k] * p[k];
+        }
+        for (i64 j = 0; j < keys; ++j) {
+          const auto k = static_cast<std::size_t>(j);
+          const double ds = round(round(p[k] * (dp[k] - d)) * scale);
+          for (i64 e = 0; e < c.size; ++e) {
+            const auto el = static_cast<std::size_t>(e);
+            sums[0][at(c.n, i, c.heads, h) + el] += ds * static_cast<double>(key(x.k, j)[e]);
+            sums[1][at(c.m, j, c.groups, g) + el] += ds * static_cast<double>(query(x.q)[e]);
+            sums[2][at(c.m, j, c.groups, g) + el] += p[k] * static_cast<double>(query(x.d_o)[e]);
+          }
+        }
+      }
+  double off[3] = {};
+  for (std::size_t t = 0; t < 3; ++t) {
+    const Doubles& want = t == 0 ? dq : t == 1 ? dk : dv;
+    for (std::size_t i = 0; i < sums[t].size(); ++i)
+      off[t] = std::max(off[t], std::fabs(round(sums[t][i]) - want.numbers[i]));
+  }
+  const auto bar = [](double by, const Doubles& want) { return 2 * by / std::max(largest_of(want), 1e-9) + 0x1p-8; };
+  return {bar(off_o, o), bar(off[0], dq), bar(off[1], dk), bar(off[2], dv)};
+}
 
 inline void expect_workers(const Kernels& k, const Operands& fresh, const Operands& one) {
   for (const int workers : {1, 2, 5}) {
@@ -160,8 +245,9 @@ inline void expect_workers(const Kernels& k, const Operands& fresh, const Operan
 
 using All = std::vector<Kernels>;
 
-inline void expect_case(const All& all, const Case& c, std::vector<i64> gaps = {}) {
+inline void expect_case(const All& all, Case c, std::vector<i64> gaps = {}) {
   SCOPED_TRACE(describe(c));
+  c.half = all.front().half;
   const Operands fresh(c, std::move(gaps));
   Operands oracle = fresh;
   Doubles o(oracle.o), lse(oracle.lse), dq(oracle.dq), dk(oracle.dk), dv(oracle.dv);
@@ -169,17 +255,18 @@ inline void expect_case(const All& all, const Case& c, std::vector<i64> gaps = {
   run(reference::flash_attention_grad, c,
       {oracle.q.view(), oracle.k.view(), oracle.v.view(), o.view, lse.view, oracle.d_o.view()},
       {dq.view, dk.view, dv.view}, 0, 1);
+  const HalfBars half = c.half ? half_bars(oracle, o, dq, dk, dv) : HalfBars{};
   for (const Kernels& k : all) {
     SCOPED_TRACE(k.isa);
     const double tolerance = k.tolerance * c.uncertain;
     Operands x = fresh;
     forward(k.attention, x);
-    expect_near(x.o, o, tolerance, "o");
+    expect_near(x.o, o, c.half ? half.o : tolerance, "o");
     expect_near(x.lse, lse, tolerance, "lse");
     backward(k.grad, x);
-    expect_near(x.dq, dq, tolerance, "dq");
-    expect_near(x.dk, dk, tolerance, "dk");
-    expect_near(x.dv, dv, tolerance, "dv");
+    expect_near(x.dq, dq, c.half ? half.dq : tolerance, "dq");
+    expect_near(x.dk, dk, c.half ? half.dk : tolerance, "dk");
+    expect_near(x.dv, dv, c.half ? half.dv : tolerance, "dv");
     expect_workers(k, fresh, x);
   }
 }
@@ -237,9 +324,12 @@ inline bool same_rows(Tensor& a, Tensor& b, i64 begin, i64 end) {
   return true;
 }
 
-/// NaN in keys that a query does not see, and in queries that do not see a key, leave no trace, nor does a second run.
+/// NaN (in bf16: other numbers) in keys that a query does not see, and in queries that do not see a key, leave no
+/// trace, nor does a second run.
 inline void expect_causal(const Kernels& k, i64 n, i64 m, i64 border) {
-  const Case c{1, 1, 1, 16, n, m, true};
+  Case c{1, 1, 1, 16, n, m, true};
+  c.half = k.half;
+  const float other = k.half ? 1024.0f : NAN;
   SCOPED_TRACE(describe(c) + " from key " + std::to_string(border));
   Operands clean(c), again(c);
   for (Operands* x : {&clean, &again}) {
@@ -250,14 +340,14 @@ inline void expect_causal(const Kernels& k, i64 n, i64 m, i64 border) {
   const i64 first = std::clamp<i64>(border + n - m, 0, n);  // the first query that sees key `border`
   Operands keys = clean, queries = clean;
   for (Tensor* t : {&keys.k, &keys.v})
-    for (i64 j = border; j < m; ++j) std::fill_n(t->row(j), c.size, NAN);
+    for (i64 j = border; j < m; ++j) std::fill_n(t->row(j), c.size, other);
   forward(k.attention, keys);
   ASSERT_TRUE(same_rows(keys.o, clean.o, 0, first));
   backward(k.grad, keys);
   ASSERT_TRUE(same_rows(keys.dq, clean.dq, 0, first));
   for (Tensor* t : {&queries.q, &queries.d_o, &queries.o})
-    for (i64 i = 0; i < first; ++i) std::fill_n(t->row(i), c.size, NAN);
-  std::fill_n(queries.lse.row(0), first, NAN);
+    for (i64 i = 0; i < first; ++i) std::fill_n(t->row(i), c.size, other);
+  std::fill_n(queries.lse.row(0), first, other);
   backward(k.grad, queries);
   ASSERT_TRUE(same_rows(queries.dk, clean.dk, border, m) && same_rows(queries.dv, clean.dv, border, m));
   ASSERT_TRUE(same_rows(queries.dq, clean.dq, first, n));

@@ -11,6 +11,13 @@ using namespace flash_check;
 
 const Kernels kEmulated{"emulated", avx512_simde::flash_attention, avx512_simde::flash_attention_grad};
 
+const Kernels kHalves{"emulated", avx512_simde::flash_attention_bf16, avx512_simde::flash_attention_grad_bf16, 4e-6,
+                      true};
+
+TEST(FlashEmulatedAvx512, Bf16) {
+  expect_edges({kHalves}, 100000);
+  expect_causal(kHalves, 70, 70, 41);
+}
 TEST(FlashEmulatedAvx512, EdgesOfTilesAndBlocks) { expect_edges({kEmulated}, 200000); }
 TEST(FlashEmulatedAvx512, HeadsGroupsAndStrides) { expect_heads({kEmulated}); }
 TEST(FlashEmulatedAvx512, WhatIsNotSeenLeavesNoTrace) { expect_causal(kEmulated, 70, 70, 41); }

@@ -23,6 +23,33 @@ const All& all() {
   return found;
 }
 
+/// Those of bf16.
+const All& halves() {
+  static const All found = [] {
+    All made;
+    for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
+      if (isa > best_isa()) continue;
+      const KernelTable table = cpu_kernels(isa);
+      const std::string name(name_of(isa));
+      made.push_back({name, table.find_by_name("flash_attention.bf16." + name)->fn,
+                      table.find_by_name("flash_attention_grad.bf16." + name)->fn, 4e-6, true});
+    }
+    return made;
+  }();
+  return found;
+}
+
+TEST(FlashBf16, EdgesOfTilesAndBlocks) { expect_edges(halves(), 1 << 30); }
+TEST(FlashBf16, HeadsGroupsAndStrides) { expect_heads(halves()); }
+TEST(FlashBf16, ManyBlocks) {
+  for (const bool causal : {false, true}) expect_case(halves(), {1, 2, 1, 64, 600, 530, causal});
+}
+TEST(FlashBf16, WhatIsNotSeenLeavesNoTrace) {
+  for (const Kernels& k : halves())
+    for (const auto& [n, m] : {std::array<i64, 2>{150, 150}, {40, 170}, {170, 40}})
+      for (const i64 border : {i64{1}, i64{7}, i64{39}, m / 2, m - 1}) expect_causal(k, n, m, border);
+}
+
 TEST(Flash, EdgesOfTilesAndBlocks) { expect_edges(all(), 1 << 30); }
 TEST(Flash, HeadsGroupsAndStrides) { expect_heads(all()); }
 TEST(Flash, LargeScores) { expect_large_scores(all(), 150); }
@@ -48,6 +75,8 @@ TEST(FlashScratch, StopsGrowingWithTheLength) {
     EXPECT_LE(flash_scratch(d, i64{1} << 40, i64{1} << 40), 800u << 10) << d;
     EXPECT_LE(flash_grad_scratch(d, i64{1} << 40), 450u << 10) << d;
     EXPECT_GE(flash_grad_block(d, 2048), 64) << d;
+    EXPECT_LE(flash_bf16_scratch(d, i64{1} << 40, i64{1} << 40), 804u << 10) << d;
+    EXPECT_LE(flash_bf16_grad_scratch(d, 1024), (504u << 10) + 4 * 1024 * 258) << d;
   }
 }
 

@@ -49,7 +49,7 @@ TEST(KernelTable, FindsByName) {
 }
 
 TEST(KernelTable, CpuKernelsStopAtTheIsa) {
-  for (const Isa isa : {Isa::reference, Isa::portable, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::reference, Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
     std::set<std::string> names;
     bool at_top = false;
     const KernelTable table = cpu_kernels(isa);
@@ -73,7 +73,7 @@ TEST(KernelTable, EveryReferenceOpHasAPortableKernel) {
 }
 
 TEST(Isa, NamesGoBothWays) {
-  for (const Isa isa : {Isa::reference, Isa::portable, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : {Isa::reference, Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16}) {
     Isa parsed = Isa::reference;
     EXPECT_TRUE(parse(name_of(isa), parsed));
     EXPECT_EQ(parsed, isa);

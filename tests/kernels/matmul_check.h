@@ -14,6 +14,7 @@
 
 #include "support/allocations.h"
 #include "terrace/kernels/cpu/matmul.h"
+#include "terrace/kernels/half.h"
 #include "terrace/kernels/reference/reference.h"
 
 namespace terrace::matmul_check {
@@ -62,12 +63,41 @@ struct Tensor {
   }
 };
 
+/// A tensor's numbers as a kernel gets them: the floats themselves, or a copy in bf16 with the same gaps.
+struct Stored {
+  Tensor& of;
+  bool half;
+  std::vector<std::uint16_t> halves{};
+  Stored(Tensor& t, char format) : of(t), half(format == 'h') {
+    if (half)
+      for (const float f : t.floats) halves.push_back(float_to_bf16(f));
+  }
+  TensorView view() {
+    TensorView v = of.view();
+    if (!half) return v;
+    v.data = reinterpret_cast<std::byte*>(halves.data());
+    v.dtype = DType::bf16;
+    for (int a = 0; a < v.rank; ++a) v.stride[a] /= 2;
+    return v;
+  }
+  /// What a kernel wrote.
+  void fetch() {
+    for (std::size_t i = 0; i < halves.size(); ++i) of.floats[i] = bf16_to_float(halves[i]);
+  }
+};
+
+/// How a kernel adds: multiply-adds rounded twice or once, or pairs, in an order that is the processor's.
+enum class Order : std::uint8_t { plain, fused, pairs };
+
 struct Case {
   i64 m, n, k;
   bool ta = false, tb = false, flat = false;
   std::vector<i64> batch{};  ///< leading extents; flattened: those into which the rows of a and b are cut
   std::vector<i64> gaps{};   ///< of each operand, as Tensor takes them
+  std::string formats = "fff";
+  bool rounds() const { return formats.find('h') != std::string::npos; }
 };
+inline float rounded(float x) { return bf16_to_float(float_to_bf16(x)); }
 
 /// [batch.., rows, columns], or with `flat` [batch.., rows / batch, columns].
 inline Tensor make(const Case& c, i64 rows, i64 columns) {
@@ -107,7 +137,8 @@ struct How {
 inline void run(KernelFn fn, const TensorView& a, const TensorView& b, const TensorView& out, const Case& c, How how) {
   const TensorView in[2] = {a, b};
   const i64 ints[4] = {c.ta, c.tb, c.flat, 0};
-  const u64 each = matmul_scratch(c.n, c.k), room = each * static_cast<u64>(how.workers);
+  const u64 sums = out.dtype == DType::bf16 ? matmul_sums(c.m, c.n, c.k) : 0;
+  const u64 each = matmul_scratch(c.n, c.k) + sums, room = each * static_cast<u64>(how.workers);
   ASSERT_EQ(each % 64, 0u);
   std::vector<std::byte> scratch(room + 128, std::byte{0xff});  // NaN, in case it is read before it is written
   const u64 skew = 64 - reinterpret_cast<std::uintptr_t>(scratch.data()) % 64;
@@ -133,7 +164,9 @@ inline void run(KernelFn fn, const TensorView& a, const TensorView& b, const Ten
 
 inline Tensor product(KernelFn fn, Operands& o, How how = {}) {
   Tensor out = o.out;
-  run(fn, o.a.view(), o.b.view(), out.view(), o.c, how);
+  Stored a(o.a, o.c.formats[0]), b(o.b, o.c.formats[1]), c(out, o.c.formats[2]);
+  run(fn, a.view(), b.view(), c.view(), o.c, how);
+  c.fetch();
   return out;
 }
 
@@ -142,7 +175,8 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 }
 
 /// The order of additions as matmul.h states it, one element after the other.
-inline Tensor in_stated_order(Operands& o, bool fused) {
+inline Tensor in_stated_order(Operands& o, Order order) {
+  const auto factor = [&](float x) { return o.c.rounds() ? rounded(x) : x; };
   Tensor out = o.out;
   for (i64 i = 0; i < o.batch; ++i)
     for (i64 r = 0; r < o.c.m; ++r)
@@ -151,12 +185,12 @@ inline Tensor in_stated_order(Operands& o, bool fused) {
         for (i64 t0 = 0; t0 < o.c.k; t0 += kMatmulDepth) {
           float chain = 0;
           for (i64 t = t0; t < std::min(o.c.k, t0 + kMatmulDepth); ++t) {
-            const float x = o.a_at(i, r, t), y = o.b_at(i, t, j);
-            chain = fused ? std::fma(x, y, chain) : x * y + chain;
+            const float x = factor(o.a_at(i, r, t)), y = factor(o.b_at(i, t, j));
+            chain = order == Order::fused ? std::fma(x, y, chain) : x * y + chain;
           }
           sum = t0 == 0 ? chain : sum + chain;
         }
-        out.row(i * o.c.m + r)[j] = sum;
+        out.row(i * o.c.m + r)[j] = o.c.formats[2] == 'h' ? rounded(sum) : sum;
       }
   return out;
 }
@@ -165,7 +199,9 @@ inline void expect_near_reference(Operands& o, Tensor& got) {
   Tensor want = product(reference::matmul, o);
   for (i64 i = 0; i < want.rows(); ++i)
     for (i64 j = 0; j < o.c.n; ++j)
-      ASSERT_NEAR(got.row(i)[j], want.row(i)[j], 5e-7 * static_cast<double>(o.c.k) + 1e-6);
+      ASSERT_NEAR(
+          got.row(i)[j], want.row(i)[j],
+          5e-7 * static_cast<double>(o.c.k) + 1e-6 + (o.c.formats[2] == 'h' ? 0x1p-7 : 0) * std::fabs(want.row(i)[j]));
 }
 
 /// Rows and columns of a matrix that are no multiple of anything give the whole's bits.
@@ -173,15 +209,17 @@ inline void expect_slices(KernelFn fn, Operands& o, const Tensor& whole) {
   if (o.c.m < 3 || o.c.n < 3 || !o.c.batch.empty()) return;
   const i64 r0 = o.c.m / 3, r1 = o.c.m - 1, c0 = 1, c1 = o.c.n - o.c.n / 4;
   Tensor out = o.out;
+  Stored a(o.a, o.c.formats[0]), b(o.b, o.c.formats[1]), c(out, o.c.formats[2]);
   const auto run_slice = [&](i64 ra, i64 rb, i64 ca, i64 cb) {
     Case part = o.c;
     part.m = rb - ra;
     part.n = cb - ca;
-    run(fn, slice(o.a.view(), o.c.ta ? 1 : 0, ra, rb), slice(o.b.view(), o.c.tb ? 0 : 1, ca, cb),
-        slice(slice(out.view(), 0, ra, rb), 1, ca, cb), part, {2});
+    run(fn, slice(a.view(), o.c.ta ? 1 : 0, ra, rb), slice(b.view(), o.c.tb ? 0 : 1, ca, cb),
+        slice(slice(c.view(), 0, ra, rb), 1, ca, cb), part, {2});
   };
   for (const auto& [ra, rb] : {std::array<i64, 2>{0, r0}, {r0, r1}, {r1, o.c.m}})
     for (const auto& [ca, cb] : {std::array<i64, 2>{0, c0}, {c0, c1}, {c1, o.c.n}}) run_slice(ra, rb, ca, cb);
+  c.fetch();
   ASSERT_TRUE(same_bits(out.floats, whole.floats)) << "in slices";
 }
 
@@ -201,17 +239,19 @@ inline void expect_owners(KernelFn fn, Operands& o, const Tensor& whole, int wor
 
 inline std::string describe(const Case& c) {
   std::string s = std::to_string(c.m) + " x " + std::to_string(c.n) + " x " + std::to_string(c.k) +
-                  (c.ta ? " T" : " N") + (c.tb ? "T" : "N") + (c.flat ? " flat" : "");
+                  (c.ta ? " T" : " N") + (c.tb ? "T" : "N") + (c.flat ? " flat " : " ") + c.formats;
   for (i64 x : c.batch) s += " of " + std::to_string(x);
   return s;
 }
 
-inline void expect_case(KernelFn fn, bool fused, const Case& c) {
+inline void expect_case(KernelFn fn, Order order, const Case& c) {
   SCOPED_TRACE(describe(c));
   Operands o(c);
   Tensor one = product(fn, o);
   // NaN between rows must stay there, so this sees all that is written.
-  ASSERT_TRUE(same_bits(one.floats, in_stated_order(o, fused).floats)) << "not the stated order";
+  if (order != Order::pairs) {
+    ASSERT_TRUE(same_bits(one.floats, in_stated_order(o, order).floats)) << "not the stated order";
+  }
   expect_near_reference(o, one);
   for (const int workers : {2, 3, 7})
     ASSERT_TRUE(same_bits(product(fn, o, {workers}).floats, one.floats)) << workers << " workers";
@@ -222,16 +262,16 @@ inline void expect_case(KernelFn fn, bool fused, const Case& c) {
 }
 
 /// In all four transpositions.
-inline void expect_turned(KernelFn fn, bool fused, Case c) {
+inline void expect_turned(KernelFn fn, Order order, Case c) {
   for (int t = 0; t < 4; ++t) {
     c.ta = (t & 1) != 0;
     c.tb = (t & 2) != 0;
-    expect_case(fn, fused, c);
+    expect_case(fn, order, c);
   }
 }
 
 /// Around the sizes of tiles, panels and blocks. `most`: no case of more products than that.
-inline void expect_edges(KernelFn fn, bool fused, i64 most) {
+inline void expect_edges(KernelFn fn, Order order, i64 most) {
   for (const auto& [m, n, k] : {std::array<i64, 3>{1, 1, 1},
                                 {1, 33, 7},
                                 {2, 15, 16},
@@ -255,40 +295,89 @@ inline void expect_edges(KernelFn fn, bool fused, i64 most) {
                                 {16, 1100, 9},
                                 {90, 70, 400},
                                 {300, 30, 13}})
-    if (m * n * k <= most) expect_turned(fn, fused, {m, n, k, false, false, false, {}, {3}});
+    if (m * n * k <= most) expect_turned(fn, order, {m, n, k, false, false, false, {}, {3}});
+}
+
+/// With bf16 among the operands; sizes around tiles, pairs and blocks of either depth.
+inline void expect_formats(KernelFn fn, Order order, const std::string& formats, i64 most) {
+  for (const auto& [m, n, k] : {std::array<i64, 3>{1, 1, 1},
+                                {3, 33, 2},
+                                {5, 16, 17},
+                                {15, 31, 33},
+                                {16, 64, 64},
+                                {17, 65, 31},
+                                {29, 9, 100},
+                                {4, 40, 385},
+                                {9, 20, 767},
+                                {3, 50, 768},
+                                {20, 33, 769},
+                                {2, 5, 1601},
+                                {16, 1100, 9},
+                                {460, 33, 800}}) {
+    Case c{m, n, k, false, false, false, {}, {3}};
+    c.formats = formats;
+    if (m * n * k > most) continue;
+    c.tb = true;
+    m * n * k > 200000 ? expect_case(fn, order, c) : expect_turned(fn, order, c);  // the large one is slow
+  }
+  for (const bool flat : {false, true}) {
+    Case c{12, 24, 36, false, false, flat, {3}, {9, 5}};
+    c.formats = formats;
+    expect_turned(fn, order, c);
+    c.k = c.flat ? 36 : 0;
+    expect_turned(fn, order, c);
+  }
+}
+/// Ties go to even, small parts are lost before they are multiplied, a NaN stays one.
+inline void expect_rounding(KernelFn fn, const std::string& formats) {
+  Case c{1, 1, 2};
+  c.formats = formats;
+  Operands o(c);
+  const auto result = [&](float a0, float a1, float b0, float b1) {
+    o.a.row(0)[0] = a0, o.a.row(0)[1] = a1, o.b.row(0)[0] = b0, o.b.row(1)[0] = b1;
+    return product(fn, o).row(0)[0];
+  };
+  EXPECT_EQ(result(1 + 0x1p-8f, 0, 1, 0), 1.0f) << "a tie, down to the even";
+  EXPECT_EQ(result(1 + 0x3p-8f, 0, 1, 0), 1 + 0x1p-6f) << "a tie, up to the even";
+  EXPECT_EQ(result(0, 1, 0, 1 + 0x1.01p-8f), 1 + 0x1p-7f) << "above a tie";
+  EXPECT_EQ(result(-1 - 0x1p-8f, 2, 1, 1.5f), 2.0f);
+  EXPECT_TRUE(std::isnan(result(NAN, 1, 1, 1)));
+  EXPECT_TRUE(std::isnan(result(1, 1, 1, NAN)));
+  EXPECT_EQ(result(INFINITY, 1, 1, 1), INFINITY);
+  EXPECT_EQ(result(3.4e38f, 0, 1, 0), INFINITY) << "beyond the largest bf16";
 }
 
 /// Nothing to add gives zeros; nothing to write is nothing.
-inline void expect_empty(KernelFn fn, bool fused) {
+inline void expect_empty(KernelFn fn, Order order) {
   for (const auto& [m, n, k] : {std::array<i64, 3>{5, 40, 0}, {0, 4, 4}, {4, 0, 4}, {4, 4, 0}, {0, 0, 0}})
     for (int t = 0; t < 4; ++t) {
       const bool ta = (t & 1) != 0, tb = (t & 2) != 0;
-      expect_case(fn, fused, {m, n, k, ta, tb, false, {}, {}});
-      expect_case(fn, fused, {m, n, k, ta, tb, true, {}, {}});
-      expect_case(fn, fused, {m, n, k, ta, tb, false, {3}, {}});
+      expect_case(fn, order, {m, n, k, ta, tb, false, {}, {}});
+      expect_case(fn, order, {m, n, k, ta, tb, true, {}, {}});
+      expect_case(fn, order, {m, n, k, ta, tb, false, {3}, {}});
     }
-  expect_case(fn, fused, {4, 4, 4, false, false, false, {0}, {}});
-  expect_case(fn, fused, {4, 4, 4, false, false, false, {2, 0}, {}});
+  expect_case(fn, order, {4, 4, 4, false, false, false, {0}, {}});
+  expect_case(fn, order, {4, 4, 4, false, false, false, {2, 0}, {}});
 }
 
-inline void expect_batches(KernelFn fn, bool fused) {
-  expect_turned(fn, fused, {20, 33, 18, false, false, false, {5}, {}});
-  expect_turned(fn, fused, {20, 33, 18, false, false, false, {2}, {7, 2}});
-  expect_turned(fn, fused, {7, 12, 20, false, false, false, {3, 2}, {5, 9, 1}});
-  expect_turned(fn, fused, {1, 3, 2, false, false, false, {2, 7}, {}});
-  expect_turned(fn, fused, {64, 8, 30, false, false, false, {2}, {}});  // cut by rows
+inline void expect_batches(KernelFn fn, Order order) {
+  expect_turned(fn, order, {20, 33, 18, false, false, false, {5}, {}});
+  expect_turned(fn, order, {20, 33, 18, false, false, false, {2}, {7, 2}});
+  expect_turned(fn, order, {7, 12, 20, false, false, false, {3, 2}, {5, 9, 1}});
+  expect_turned(fn, order, {1, 3, 2, false, false, false, {2, 7}, {}});
+  expect_turned(fn, order, {64, 8, 30, false, false, false, {2}, {}});  // cut by rows
 }
 
 /// Flattened: rows evenly spaced, or not.
-inline void expect_flat(KernelFn fn, bool fused) {
+inline void expect_flat(KernelFn fn, Order order) {
   for (int gap = 0; gap < 3; ++gap) {
     const std::vector<i64> gaps = gap == 0   ? std::vector<i64>{}
                                   : gap == 1 ? std::vector<i64>{0, 5}
                                              : std::vector<i64>{9, 5};
-    expect_turned(fn, fused, {12, 24, 36, false, false, true, {3}, gaps});
+    expect_turned(fn, order, {12, 24, 36, false, false, true, {3}, gaps});
     std::vector<i64> gaps4 = gaps;
     gaps4.push_back(gap);
-    expect_turned(fn, fused, {48, 36, 24, false, false, true, {2, 3}, gaps4});
+    expect_turned(fn, order, {48, 36, 24, false, false, true, {2, 3}, gaps4});
   }
 }
 

@@ -12,16 +12,24 @@ using namespace matmul_check;
 const KernelFn kFn = avx512_simde::kMatmul[0].fn;
 
 /// Whether the emulation rounds a multiply-add once: it depends on what it is built for.
-bool fused() {
+Order order() {
   float t[V::kLanes];
   V::store(t, V::fma(V::set(1 + 0x1p-12f), V::set(1 + 0x1p-12f), V::set(-1 - 0x1p-11f)));
-  return t[0] != 0;
+  return t[0] != 0 ? Order::fused : Order::plain;
 }
 
-TEST(MatmulEmulatedAvx512, EdgesOfTilesPanelsAndBlocks) { expect_edges(kFn, fused(), 200000); }
-TEST(MatmulEmulatedAvx512, Empty) { expect_empty(kFn, fused()); }
-TEST(MatmulEmulatedAvx512, Batches) { expect_batches(kFn, fused()); }
-TEST(MatmulEmulatedAvx512, Flattened) { expect_flat(kFn, fused()); }
+TEST(MatmulEmulatedAvx512, EdgesOfTilesPanelsAndBlocks) { expect_edges(kFn, order(), 200000); }
+TEST(MatmulEmulatedAvx512, Empty) { expect_empty(kFn, order()); }
+TEST(MatmulEmulatedAvx512, Batches) { expect_batches(kFn, order()); }
+TEST(MatmulEmulatedAvx512, Flattened) { expect_flat(kFn, order()); }
+
+TEST(MatmulEmulatedAvx512, Bf16AsFloats) {
+  for (int i = 1; i < kMatmulKernels; ++i) {
+    const ListedKernel& k = avx512_simde::kMatmul[i];
+    expect_formats(k.fn, order(), k.formats, 30000);
+    expect_rounding(k.fn, k.formats);
+  }
+}
 
 }  // namespace
 }  // namespace terrace

@@ -85,6 +85,11 @@ inline Operand filled(DType t, Dims dims, const std::function<double(i64)>& f, i
   for (i64 i = 0; i < o.count(); ++i) o.put(i, f(i));
   return o;
 }
+/// A copy in bf16, with other gaps.
+inline Operand halved(Operand x, i64 gap = 6) {
+  return filled(
+      DType::bf16, x.dims, [&](i64 i) { return x.at(i); }, gap);
+}
 inline Operand empty(Dims dims, DType t = DType::f32, i64 gap = 12) { return Operand(t, std::move(dims), gap); }
 
 struct Case {

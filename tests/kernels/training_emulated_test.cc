@@ -19,6 +19,8 @@ const KernelTable& table() {
 }
 
 TEST(EmulatedTraining, Elementwise) { expect_elementwise(table()); }
+TEST(EmulatedTraining, Bf16) { expect_bf16(table()); }
+TEST(EmulatedTraining, NormsToBf16) { expect_norms_to_bf16(table()); }
 TEST(EmulatedTraining, Norms) { expect_norms(table()); }
 TEST(EmulatedTraining, Sums) { expect_sums(table()); }
 TEST(EmulatedTraining, Loss) { expect_loss(table()); }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "terrace/core/error.h"
 #include "terrace/graph/graph.h"
 #include "terrace/kernels/cpu/flash.h"
 #include "terrace/kernels/cpu/matmul.h"
@@ -17,6 +18,7 @@ Cost cost_of(const OpDef& op, std::vector<TensorSpec> in, const Attrs& attrs, st
   return op.cost({vi, vo, attrs, symbols});
 }
 TensorSpec f32(Shape s) { return {DType::f32, Layout::dense, s}; }
+TensorSpec bf16(Shape s) { return {DType::bf16, Layout::dense, s}; }
 
 TEST(Ops, EveryRowOfTheTableIsWhole) {
   for (const OpDef* op : ops::all()) {
@@ -67,6 +69,34 @@ TEST(Ops, AppendingWritesOnlyTheRows) {
   EXPECT_EQ(c.write[0].count, 3u * 64 * 2);
 }
 
+TEST(Ops, ResultsHaveTheTypeThatIsAskedFor) {
+  const Shape s{Dim(4), Dim(8)};
+  const TensorSpec w = f32({Dim(8)});
+  const auto type = [](const OpDef& op, const std::vector<TensorSpec>& in, std::array<i64, 4> ints) {
+    Attrs a;
+    a.ints = ints;
+    return op.infer(in, a)[0].dtype;
+  };
+  const auto matmul = [&](const TensorSpec& a, const TensorSpec& b, i64 t) {
+    return type(ops::matmul, {a, b}, {0, 1, 1, t});
+  };
+  EXPECT_EQ(matmul(bf16(s), f32(s), 0), DType::bf16);
+  EXPECT_EQ(matmul(bf16(s), f32(s), 1), DType::f32);
+  EXPECT_EQ(matmul(f32(s), bf16(s), 0), DType::f32);
+  EXPECT_EQ(matmul(f32(s), f32(s), 2), DType::bf16);
+  EXPECT_THROW(matmul(f32(s), f32(s), 3), Error);
+  EXPECT_THROW(matmul(bf16(s), {DType::f32, Layout::q8_0, {Dim(4), Dim(32)}}, 0), Error);
+  EXPECT_THROW(matmul({DType::f64, Layout::dense, s}, {DType::f64, Layout::dense, s}, 1), Error);
+  EXPECT_THROW(matmul({DType::f64, Layout::dense, s}, f32(s), 0), Error);
+  EXPECT_EQ(type(ops::layer_norm, {f32(s), w, w}, {2, 0, 0, 0}), DType::bf16);
+  EXPECT_EQ(type(ops::rms_norm, {f32(s), w}, {2, 0, 0, 0}), DType::bf16);
+  EXPECT_EQ(type(ops::sum_rows, {bf16(s)}, {1, 0, 0, 0}), DType::f32);
+  const TensorSpec stats = f32({Dim(4), Dim(2)});
+  EXPECT_EQ(type(ops::norm_grad, {f32(s), w, stats, bf16(s)}, {1, 0, 0, 0}), DType::f32);
+  EXPECT_EQ(type(ops::norm_grad_weight, {f32(s), stats, bf16(s)}, {1, 0, 0, 0}), DType::f32);
+  EXPECT_THROW(type(ops::norm_grad, {bf16(s), bf16({Dim(8)}), stats, f32(s)}, {1, 0, 0, 0}), Error);
+}
+
 /// Ops state the scratch that their kernels want without including them.
 u64 scratch_of(const OpDef& op, const std::vector<TensorSpec>& in, const Attrs& attrs) {
   const std::vector<TensorSpec> out = op.infer(in, attrs);
@@ -89,11 +119,16 @@ TEST(Ops, ScratchIsWhatTheKernelsAsk) {
         const TensorSpec lse = f32({Dim(3), Dim(2), Dim(n)});
         EXPECT_EQ(scratch_of(ops::flash_attention, {q, k, k}, a), flash_scratch(d, n, m));
         EXPECT_EQ(scratch_of(ops::flash_attention_grad, {q, k, k, q, lse, q}, a), flash_grad_scratch(d, n));
+        const TensorSpec qh = bf16(q.shape), kh = bf16(k.shape);
+        EXPECT_EQ(scratch_of(ops::flash_attention, {qh, kh, kh}, a), flash_bf16_scratch(d, n, m));
+        EXPECT_EQ(scratch_of(ops::flash_attention_grad, {qh, kh, kh, qh, lse, qh}, a), flash_bf16_grad_scratch(d, n));
         for (const i64 t : {0, 1, 2, 3}) {
           a.ints = {t & 1, t >> 1, 0, 0};
           const TensorSpec x = t & 1 ? f32({Dim(m), Dim(d)}) : f32({Dim(d), Dim(m)});
           const TensorSpec y = t & 2 ? f32({Dim(n), Dim(m)}) : f32({Dim(m), Dim(n)});
           EXPECT_EQ(scratch_of(ops::matmul, {x, y}, a), matmul_scratch(n, m));
+          a.ints[3] = 2;
+          EXPECT_EQ(scratch_of(ops::matmul, {x, y}, a), matmul_scratch(n, m) + matmul_sums(d, n, m));
         }
       }
 }

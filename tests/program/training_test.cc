@@ -183,6 +183,40 @@ TEST(Training, StepsOnTheHostAreTheInterpreters) {
     }
 }
 
+/// In bf16: what is planned against the interpreter, where a rounding may fall the other way; the same bits for any
+/// number of threads; weights, moments and their gradients in f32.
+TEST(Training, StepsInBf16AreTheInterpreters) {
+  nn::AdamW adamw;
+  adamw.rate = 1e-3;
+  nn::GptConfig config = tiny();
+  config.precision = DType::bf16;
+  Step s(config, adamw, 1, 3, 6);
+  for (const nn::Parameter& p : s.parameters) EXPECT_EQ(s.graph.value(p.value).spec.dtype, DType::f32) << p.name;
+  i64 halves = 0;
+  for (const Node& n : s.graph.nodes())
+    for (ValueId v : n.outputs) halves += s.graph.value(v).spec.dtype == DType::bf16;
+  EXPECT_GT(halves, 40);
+  const History want = interpreted(s);
+  for (const Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, best_isa()}) {
+    if (isa > best_isa()) continue;
+    const History one = planned(s, 1, isa), two = planned(s, 2, isa);
+    for (std::size_t i = 0; i < want.loss.size(); ++i) EXPECT_NEAR(one.loss[i], want.loss[i], 3e-3) << name_of(isa);
+    EXPECT_EQ(one.loss, two.loss);
+    EXPECT_EQ(one.weights, two.weights);
+  }
+}
+
+TEST(Training, Bf16IsRefusedOverOtherTypes) {
+  GraphBuilder b;
+  nn::GptConfig config = tiny();
+  config.precision = DType::bf16;
+  config.dtype = DType::f64;
+  EXPECT_THROW(nn::Gpt(b, config), Error);
+  config.precision = DType::f16;
+  config.dtype = DType::f32;
+  EXPECT_THROW(nn::Gpt(b, config), Error);
+}
+
 TEST(Training, UpdatesRunAsSoonAsTheyCan) {
   Step s(tiny(), {}, 1, 2, 5);
   PlanRequest request;
@@ -202,9 +236,10 @@ TEST(Training, UpdatesRunAsSoonAsTheyCan) {
   EXPECT_GT(table, b.steps.size() * 8 / 10);
 }
 
-/// tests/data/torch/gpt_20_steps.py: the same weights, batches and options.
-TEST(Training, TwentyStepsAreThoseOfPyTorch) {
+/// tests/data/torch/gpt_20_steps.py: the same weights, batches and options. `most`: how far the loss may be off.
+void expect_pytorchs_steps(DType precision, double most) {
   nn::GptConfig config;
+  config.precision = precision;
   config.vocabulary = 65;
   config.context = 32;
   config.width = 64;
@@ -235,11 +270,13 @@ TEST(Training, TwentyStepsAreThoseOfPyTorch) {
     }
     const InputBinding in[] = {{s.ids[0], std::as_bytes(std::span(ids))},
                                {s.targets[0], std::as_bytes(std::span(targets))}};
-    EXPECT_NEAR(last = trainer.step(in), loss, 1e-3) << "step " << steps;
+    EXPECT_NEAR(last = trainer.step(in), loss, most) << "step " << steps;
   }
   EXPECT_EQ(steps, 20);
   EXPECT_LT(last, 1) << "ln 65 = 4.2 at first";
 }
+TEST(Training, TwentyStepsAreThoseOfPyTorch) { expect_pytorchs_steps(DType::f32, 1e-3); }
+TEST(Training, TwentyStepsInBf16StayNearThem) { expect_pytorchs_steps(DType::bf16, 3e-2); }
 
 /// The planner's offsets for a training step: hardly more than the most bytes that live at once.
 TEST(Training, MemoryIsPackedCloseToWhatLives) {

@@ -14,9 +14,18 @@ class AttentionLedger;
 // queries is one chain over the keys; one of keys and values a chain over each block of queries, blocks and then heads
 // of a group added up in order. What causality hides from a row is never multiplied with it, so not even a NaN there
 // reaches it.
+//
+// In bf16: products multiply bf16 and add in f32, as matmul's do (in avx512bf16 by pairs); scores, maxima and sums are
+// f32, and so is lse; the weights of the values, and forward and backward what gradients are multiplied with (p and
+// ds), are rounded to bf16. Forward goes as above, backward by tiles of keys, each against all queries, whose gradients
+// stay in f32 till the last: a result is rounded once, but for dk and dv of a group of several heads, once for each.
+// What causality hides has weight 0; up to 63 keys of it may be multiplied with that 0, so a NaN there may reach a row.
 #define TERRACE_FLASH_KERNELS(X)                 \
   X(flash_attention, "flash_attention", "fffff") \
   X(flash_attention_grad, "flash_attention_grad", "fffffffff")
+#define TERRACE_FLASH_BF16_KERNELS(X)                 \
+  X(flash_attention_bf16, "flash_attention", "hhhhf") \
+  X(flash_attention_grad_bf16, "flash_attention_grad", "hhhhfhhhh")
 
 /// Heads of up to this size have kernels.
 inline constexpr i64 kMaxFlashHead = 256;
@@ -54,24 +63,40 @@ constexpr u64 flash_grad_scratch(i64 head, i64 n) {
   return round_up(static_cast<u64>(4 * (flash_grad_tiles(head) + 2 * flash_grad_block(head, n))), 64);
 }
 
-/// flash_attention.{isa} and flash_attention_grad.{isa}.
+/// In bf16: forward a tile of weights more; backward the tiles (five of keys, four of queries, five of scores), and all
+/// dq of a head with two numbers for each query.
+constexpr u64 flash_bf16_scratch(i64 head, i64 n, i64 m) { return flash_scratch(head, n, m) + 4 * 8 * 128; }
+constexpr u64 flash_bf16_grad_scratch(i64 head, i64 n) {
+  const i64 wide = flash_wide(head),
+            tiles = wide * (5 * kFlashKeys + 4 * kFlashQueries) + 5 * kFlashKeys * kFlashQueries;
+  return round_up(static_cast<u64>(4 * (tiles + n * (wide + 2))), 64);
+}
+
+/// flash_attention.{isa} and flash_attention_grad.{isa}, in bf16 flash_attention.bf16.{isa}.
 void register_flash_portable(KernelTable& table);
 void register_flash_avx2(KernelTable& table);
 void register_flash_avx512(KernelTable& table);
+void register_flash_avx512_bf16(KernelTable& table);
 
 namespace portable {
 TERRACE_FLASH_KERNELS(TERRACE_DECLARE)
+TERRACE_FLASH_BF16_KERNELS(TERRACE_DECLARE)
 /// The same kernels, which tell a ledger what they touch.
 void flash_attention_counted(const KernelArgs& a, AttentionLedger& ledger);
 void flash_attention_grad_counted(const KernelArgs& a, AttentionLedger& ledger);
 }  // namespace portable
 namespace avx2 {
 TERRACE_FLASH_KERNELS(TERRACE_DECLARE)
+TERRACE_FLASH_BF16_KERNELS(TERRACE_DECLARE)
 void flash_attention_counted(const KernelArgs& a, AttentionLedger& ledger);
 void flash_attention_grad_counted(const KernelArgs& a, AttentionLedger& ledger);
 }  // namespace avx2
 namespace avx512 {
 TERRACE_FLASH_KERNELS(TERRACE_DECLARE)
+TERRACE_FLASH_BF16_KERNELS(TERRACE_DECLARE)
+}  // namespace avx512
+namespace avx512_bf16 {
+TERRACE_FLASH_BF16_KERNELS(TERRACE_DECLARE)
 }
 
 }  // namespace terrace

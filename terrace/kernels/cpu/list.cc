@@ -2,7 +2,7 @@
 
 namespace terrace {
 
-void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int count) {
+void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int count, bool spelled) {
   for (int i = 0; i < count; ++i) {
     std::vector<Format> formats;
     bool bf16 = false;
@@ -11,7 +11,10 @@ void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int coun
       bf16 |= *f == 'h';
     }
     std::string name = list[i].op;
-    name.append(!bf16 ? "." : list[i].formats[0] == 'h' ? ".bf16." : ".to_bf16.").append(name_of(isa));
+    const std::string_view all = list[i].formats;
+    const std::string_view kind = all.front() == 'h' ? "bf16" : all.back() == 'h' ? "to_bf16" : "from_bf16";
+    if (bf16) name.append(".").append(spelled ? all : kind);
+    name.append(".").append(name_of(isa));
     table.add({list[i].op, std::move(formats), isa, list[i].fn, std::move(name)});
   }
 }

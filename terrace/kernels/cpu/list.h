@@ -12,9 +12,9 @@ struct ListedKernel {
   KernelFn fn;
 };
 
-/// Adds a list under the names "op.isa", or "op.bf16.isa" where an operand is bf16, "op.to_bf16.isa" where it is not
-/// the first.
-void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int count);
+/// Adds a list under the names "op.isa", or "op.bf16.isa" where the first operand is bf16, "op.to_bf16.isa" where it is
+/// not but the last is, "op.from_bf16.isa" where another is; with `spelled` "op.hfh.isa".
+void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int count, bool spelled = false);
 
 #define TERRACE_DECLARE(fn, op, formats) void fn(const KernelArgs& a);
 #define TERRACE_DEFINE(fn, op, formats) \

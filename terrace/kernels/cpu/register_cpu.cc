@@ -73,9 +73,14 @@ void register_avx512(KernelTable& table) {
   register_matmul_avx512(table);
   register_training_avx512(table);
 }
+void register_avx512_bf16(KernelTable& table) {
+  register_flash_avx512_bf16(table);
+  register_matmul_avx512_bf16(table);
+}
 #else
 void register_avx2(KernelTable&) {}
 void register_avx512(KernelTable&) {}
+void register_avx512_bf16(KernelTable&) {}
 #endif
 
 }  // namespace terrace

@@ -14,6 +14,7 @@ namespace terrace {
 //   total: in double, in order
 //   scatter_rows, fold and gradients of pools: in order of ids, or of windows, from 0
 //   mean_pool: a window row by row
+// Where operands are bf16 all this is done in f32, and a bf16 result is rounded once, to nearest, ties to even.
 #define TERRACE_TRAINING_KERNELS(X)                    \
   X(sub, "sub", "fff")                                 \
   X(div, "div", "fff")                                 \
@@ -39,7 +40,21 @@ namespace terrace {
   X(square_sums, "square_sums", "ff")                  \
   X(adamw, "adamw", "ffffffff")                        \
   X(sgd, "sgd", "ffffff")                              \
-  X(accumulate, "accumulate", "fff")
+  X(accumulate, "accumulate", "fff")                   \
+  X(add_bf16, "add", "hhh")                            \
+  X(mul_bf16, "mul", "hhh")                            \
+  X(relu_bf16, "relu", "hh")                           \
+  X(gelu_bf16, "gelu", "hh")                           \
+  X(silu_bf16, "silu", "hh")                           \
+  X(silu_mul_bf16, "silu_mul", "hhh")                  \
+  X(relu_grad_bf16, "relu_grad", "hhh")                \
+  X(gelu_grad_bf16, "gelu_grad", "hhh")                \
+  X(silu_grad_bf16, "silu_grad", "hhh")                \
+  X(sum_rows_bf16, "sum_rows", "hf")                   \
+  X(layer_norm_bf16, "layer_norm", "fffh")             \
+  X(rms_norm_bf16, "rms_norm", "ffh")                  \
+  X(norm_grad_bf16, "norm_grad", "fffhf")              \
+  X(norm_grad_weight_bf16, "norm_grad_weight", "ffhf")
 
 // What needs no vectors, or waits for memory anyway. No formats: any dense ones.
 #define TERRACE_PLAIN_TRAINING_KERNELS(X)    \

@@ -1,4 +1,4 @@
-// matmul: products in every transposition.
+// matmul: products in every transposition; of bf16 where an operand or the result is.
 #include "terrace/kernels/reference/element.h"
 #include "terrace/kernels/reference/reference.h"
 
@@ -8,6 +8,11 @@ void matmul(const KernelArgs& a) {
   if (a.worker != 0) return;
   const TensorView &x = a.in[0], &y = a.in[1], &z = a.out[0];
   const bool tx = a.ints[0] != 0, ty = a.ints[1] != 0, flat = a.ints[2] != 0;
+  const bool rounds = x.dtype == DType::bf16 || y.dtype == DType::bf16 || z.dtype == DType::bf16;
+  const auto factor = [&](const TensorView& v, i64 row, i64 column) {
+    const double f = element(v, row, column);
+    return rounds ? static_cast<double>(bf16_to_float(float_to_bf16(static_cast<float>(f)))) : f;
+  };
   // Rows of one matrix, and of how many.
   const i64 rows_x = flat ? rows_of(x) : x.dim[x.rank - 2], rows_y = flat ? rows_of(y) : y.dim[y.rank - 2];
   i64 batch = 1;
@@ -18,8 +23,8 @@ void matmul(const KernelArgs& a) {
       for (i64 j = 0; j < n; ++j) {
         double sum = 0;
         for (i64 e = 0; e < k; ++e)
-          sum += (tx ? element(x, b * rows_x + e, i) : element(x, b * rows_x + i, e)) *
-                 (ty ? element(y, b * rows_y + j, e) : element(y, b * rows_y + e, j));
+          sum += (tx ? factor(x, b * rows_x + e, i) : factor(x, b * rows_x + i, e)) *
+                 (ty ? factor(y, b * rows_y + j, e) : factor(y, b * rows_y + e, j));
         put(z, b * m + i, j, sum);
       }
 }

@@ -1,4 +1,4 @@
-// matmul in f32.
+// matmul in f32; of bf16, whose numbers are floats when they are multiplied.
 #include "terrace/kernels/cpu/matmul.h"
 #include "terrace/kernels/cpu/avx2/turn.h"
 #include "terrace/kernels/cpu/avx2/vec.h"
@@ -7,7 +7,9 @@
 
 namespace terrace::avx2 {
 
-TERRACE_MATMUL_KERNELS(TERRACE_DEFINE)
-extern const ListedKernel kMatmul[kMatmulKernels] = {TERRACE_MATMUL_KERNELS(TERRACE_ROW)};
+void matmul_f32(const KernelArgs& a) { matmul_body<FloatSlots>(a); }
+void matmul_rounded(const KernelArgs& a) { matmul_body<RoundedSlots>(a); }
+extern const ListedKernel kMatmul[kMatmulKernels] = {{"matmul", "fff", matmul_f32},
+                                                     TERRACE_MATMUL_BF16(TERRACE_ROW, matmul_rounded)};
 
 }  // namespace terrace::avx2

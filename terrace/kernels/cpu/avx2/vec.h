@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include "terrace/kernels/cpu/body/x86_tiles.h"
+#include "terrace/kernels/half.h"
 
 namespace terrace {
 namespace {
@@ -47,6 +48,18 @@ struct V {
     const F swapped = _mm256_permute_ps(x, 0xb1);
     return _mm256_addsub_ps(mul(x, _mm256_moveldup_ps(cs)), mul(swapped, _mm256_movehdup_ps(cs)));
   }
+  static F round_bf16(F x) {
+    return _mm256_castsi256_ps(_mm256_and_si256(rounded(x), _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+  static void store_bf16(Bf16* p, F x) {
+    const __m256i h = _mm256_srli_epi32(rounded(x), 16);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm_packus_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1)));
+  }
+  static F load_bf16(const Bf16* p) {
+    const __m128i h = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+  }
   static void to_half(F x, std::byte* p) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
   }
@@ -89,6 +102,13 @@ struct V {
   }
 
  private:
+  static __m256i rounded(F x) {
+    const __m256i bits = _mm256_castps_si256(x),
+                  last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff)));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+    return _mm256_blendv_epi8(up, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+  }
   static F power(__m256i n) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
   }

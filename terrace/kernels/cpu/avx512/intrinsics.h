@@ -49,6 +49,26 @@ static inline simde__m512 terrace_cvtph_ps(simde__m256i v) {
   __builtin_memcpy(&both, f, 64);
   return both;
 }
+static inline simde__m512i terrace_cvtepu16_epi32(simde__m256i v) {
+  simde__m512i wide;
+  unsigned short from[16];
+  int to[16];
+  __builtin_memcpy(from, &v, 32);
+  for (int i = 0; i < 16; ++i) to[i] = from[i];
+  __builtin_memcpy(&wide, to, 64);
+  return wide;
+}
+static inline simde__m256i terrace_cvtepi32_epi16(simde__m512i v) {
+  simde__m256i low;
+  int from[16];
+  unsigned short to[16];
+  __builtin_memcpy(from, &v, 64);
+  for (int i = 0; i < 16; ++i) to[i] = static_cast<unsigned short>(from[i]);
+  __builtin_memcpy(&low, to, 32);
+  return low;
+}
+#define _mm512_cvtepu16_epi32(v) terrace_cvtepu16_epi32(v)
+#define _mm512_cvtepi32_epi16(v) terrace_cvtepi32_epi16(v)
 #define _mm512_cvtepi32_ps(v) terrace_cvtepi32_ps(v)
 #define _mm512_cvtepi8_epi32(v) terrace_cvtepi8_epi32(v)
 #define _mm512_cvtph_ps(v) terrace_cvtph_ps(v)

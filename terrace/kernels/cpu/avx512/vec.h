@@ -4,6 +4,7 @@
 #include "terrace/kernels/cpu/avx512/intrinsics.h"
 // The tiles need the intrinsics.
 #include "terrace/kernels/cpu/body/x86_tiles.h"
+#include "terrace/kernels/half.h"
 
 namespace terrace {
 namespace {
@@ -47,6 +48,16 @@ struct V {
             b = mul(_mm512_shuffle_ps(x, x, 0xb1), _mm512_shuffle_ps(cs, cs, 0xf5));
     return _mm512_mask_sub_ps(add(a, b), 0x5555, a, b);
   }
+  static F round_bf16(F x) {
+    return _mm512_castsi512_ps(_mm512_and_si512(rounded(x), _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+  static void store_bf16(Bf16* p, F x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded(x), 16)));
+  }
+  static F load_bf16(const Bf16* p) {
+    const __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+  }
   static void to_half(F x, std::byte* p) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(_mm512_castps512_ps256(x), 0));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16), _mm256_cvtps_ph(high(x), 0));
@@ -89,6 +100,12 @@ struct V {
   }
 
  private:
+  static __m512i rounded(F x) {
+    const __m512i bits = _mm512_castps_si512(x),
+                  last = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(last, _mm512_set1_epi32(0x7fff)));
+    return _mm512_mask_or_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+  }
   /// Nearest integers, ties to even, of |x| < 2^22: they are the low bits of x + 1.5 * 2^23.
   static __m512i integers(F x) {
     return _mm512_sub_epi32(_mm512_castps_si512(add(x, set(12582912.0f))), _mm512_set1_epi32(0x4b400000));

@@ -42,21 +42,36 @@ inline void scale_body(const KernelArgs& a) {
   const F by = V::set(static_cast<float>(a.floats[0]));
   unary(a, [by](F x) { return V::mul(by, x); });
 }
+template <class T = float>
 inline void relu_body(const KernelArgs& a) {
-  unary(a, [](F x) { return V::max(V::set(0), x); });
+  unary<T>(a, [](F x) { return V::max(V::set(0), x); });
 }
+template <class T = float>
 inline void gelu_body(const KernelArgs& a) {
-  unary(a, [](F x) { return gelu_of(x); });
+  unary<T>(a, [](F x) { return gelu_of(x); });
 }
+template <class T = float>
 inline void relu_grad_body(const KernelArgs& a) {
-  binary(a, [](F x, F dy) { return V::where_positive(x, dy); });
+  binary<T>(a, [](F x, F dy) { return V::where_positive(x, dy); });
 }
+template <class T = float>
 inline void gelu_grad_body(const KernelArgs& a) {
-  binary(a, [](F x, F dy) { return V::mul(dy, gelu_slope(x)); });
+  binary<T>(a, [](F x, F dy) { return V::mul(dy, gelu_slope(x)); });
 }
+template <class T = float>
 inline void silu_grad_body(const KernelArgs& a) {
-  binary(a, [](F x, F dy) { return V::mul(dy, silu_slope(x)); });
+  binary<T>(a, [](F x, F dy) { return V::mul(dy, silu_slope(x)); });
 }
+
+inline void add_bf16_body(const KernelArgs& a) { add_body<Bf16>(a); }
+inline void mul_bf16_body(const KernelArgs& a) { mul_body<Bf16>(a); }
+inline void silu_bf16_body(const KernelArgs& a) { silu_body<Bf16>(a); }
+inline void silu_mul_bf16_body(const KernelArgs& a) { silu_mul_body<Bf16>(a); }
+inline void relu_bf16_body(const KernelArgs& a) { relu_body<Bf16>(a); }
+inline void gelu_bf16_body(const KernelArgs& a) { gelu_body<Bf16>(a); }
+inline void relu_grad_bf16_body(const KernelArgs& a) { relu_grad_body<Bf16>(a); }
+inline void gelu_grad_bf16_body(const KernelArgs& a) { gelu_grad_body<Bf16>(a); }
+inline void silu_grad_bf16_body(const KernelArgs& a) { silu_grad_body<Bf16>(a); }
 
 inline void cast_to_bf16_body(const KernelArgs& a) {
   each_run<2>(a, {&a.in[0], &a.out[0]}, [](std::byte* const* at, i64, i64 n) {

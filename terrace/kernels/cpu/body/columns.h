@@ -55,30 +55,37 @@ inline void column_sums(const KernelArgs& a, i64 rows, i64 k, float* to, Row row
   }
 }
 
+template <class T>
 struct RowOf {
-  const float* x = nullptr;
+  const T* x = nullptr;
   F operator()(i64 c, i64 left) const { return load_some(x + c, left, 0); }
 };
+template <class T = float>
 inline void sum_rows_body(const KernelArgs& a) {
   column_sums(a, rows_of(a.in[0]), columns_of(a.in[0]), reinterpret_cast<float*>(a.out[0].data),
-              [&](i64 i) { return RowOf{floats_at(a.in[0], i)}; });
+              [&](i64 i) { return RowOf<T>{reinterpret_cast<const T*>(row_at(a.in[0], i))}; });
 }
+inline void sum_rows_bf16_body(const KernelArgs& a) { sum_rows_body<Bf16>(a); }
 
+template <class T>
 struct NormedRow {
-  const float *x = nullptr, *dy = nullptr;
+  const float* x = nullptr;
+  const T* dy = nullptr;
   float mean = 0, inverse = 0;
   F operator()(i64 c, i64 left) const {
     const F centred = V::sub(load_some(x + c, left, 0), V::set(mean));
     return V::mul(load_some(dy + c, left, 0), V::mul(centred, V::set(inverse)));
   }
 };
-/// Inputs x, stats, dy.
+/// Inputs x, stats, dy (of type T).
+template <class T = float>
 inline void norm_grad_weight_body(const KernelArgs& a) {
   column_sums(a, rows_of(a.in[0]), columns_of(a.in[0]), reinterpret_cast<float*>(a.out[0].data), [&](i64 i) {
     const float* stats = floats_at(a.in[1], i);
-    return NormedRow{floats_at(a.in[0], i), floats_at(a.in[2], i), stats[0], stats[1]};
+    return NormedRow<T>{floats_at(a.in[0], i), reinterpret_cast<const T*>(row_at(a.in[2], i)), stats[0], stats[1]};
   });
 }
+inline void norm_grad_weight_bf16_body(const KernelArgs& a) { norm_grad_weight_body<Bf16>(a); }
 
 }  // namespace
 }  // namespace terrace

@@ -1,5 +1,5 @@
-// add, mul, silu, silu_mul, rope: each result by itself. A short end is done in a padded vector, so that an element has
-// the same bits wherever a slice puts it.
+// add, mul, silu, silu_mul, rope: each result by itself, in floats, rounded once where it is bf16. A short end is done
+// in a padded vector, so that an element has the same bits wherever a slice puts it.
 #pragma once
 
 #include "terrace/kernels/cpu/body/math.h"
@@ -10,39 +10,44 @@
 namespace terrace {
 namespace {
 
-template <class Fn>
+/// T: float or Bf16, in and out.
+template <class T = float, class Fn>
 inline void unary(const KernelArgs& a, Fn f) {
   each_run<2>(a, {&a.in[0], &a.out[0]}, [&](std::byte* const* at, i64, i64 n) {
-    const auto* x = reinterpret_cast<const float*>(at[0]);
-    auto* y = reinterpret_cast<float*>(at[1]);
+    const auto* x = reinterpret_cast<const T*>(at[0]);
+    auto* y = reinterpret_cast<T*>(at[1]);
     i64 c = 0;
-    for (; c + V::kLanes <= n; c += V::kLanes) V::store(y + c, f(V::load(x + c)));
+    for (; c + V::kLanes <= n; c += V::kLanes) store_at(y + c, f(load_at(x + c)));
     if (c < n) store_some(y + c, n - c, f(load_some(x + c, n - c, 0)));
   });
 }
 
-template <class Fn>
+template <class T = float, class Fn>
 inline void binary(const KernelArgs& a, Fn f) {
   each_run<3>(a, {&a.in[0], &a.in[1], &a.out[0]}, [&](std::byte* const* at, i64, i64 n) {
-    const auto *x = reinterpret_cast<const float*>(at[0]), *z = reinterpret_cast<const float*>(at[1]);
-    auto* y = reinterpret_cast<float*>(at[2]);
+    const auto *x = reinterpret_cast<const T*>(at[0]), *z = reinterpret_cast<const T*>(at[1]);
+    auto* y = reinterpret_cast<T*>(at[2]);
     i64 c = 0;
-    for (; c + V::kLanes <= n; c += V::kLanes) V::store(y + c, f(V::load(x + c), V::load(z + c)));
+    for (; c + V::kLanes <= n; c += V::kLanes) store_at(y + c, f(load_at(x + c), load_at(z + c)));
     if (c < n) store_some(y + c, n - c, f(load_some(x + c, n - c, 0), load_some(z + c, n - c, 0)));
   });
 }
 
+template <class T = float>
 inline void add_body(const KernelArgs& a) {
-  binary(a, [](F x, F y) { return V::add(x, y); });
+  binary<T>(a, [](F x, F y) { return V::add(x, y); });
 }
+template <class T = float>
 inline void mul_body(const KernelArgs& a) {
-  binary(a, [](F x, F y) { return V::mul(x, y); });
+  binary<T>(a, [](F x, F y) { return V::mul(x, y); });
 }
+template <class T = float>
 inline void silu_body(const KernelArgs& a) {
-  unary(a, [](F x) { return silu_of(x); });
+  unary<T>(a, [](F x) { return silu_of(x); });
 }
+template <class T = float>
 inline void silu_mul_body(const KernelArgs& a) {
-  binary(a, [](F x, F y) { return V::mul(silu_of(x), y); });
+  binary<T>(a, [](F x, F y) { return V::mul(silu_of(x), y); });
 }
 
 inline void rope_body(const KernelArgs& a) {

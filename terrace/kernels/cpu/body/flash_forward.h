@@ -79,7 +79,8 @@ inline void soften_row(const ForwardBlock& w, i64 r, i64 i, i64 count, i64 size)
   }
 }
 
-template <class Ledger>
+/// T: of the result.
+template <class T = float, class Ledger>
 inline void finish_block(const KernelArgs& a, const ForwardBlock& w, const Sizes& z, i64 batch, i64 head, i64 first,
                          i64 rows, Ledger& ledger) {
   const TensorView &o = a.out[0], &lse = a.out[1];
@@ -87,7 +88,7 @@ inline void finish_block(const KernelArgs& a, const ForwardBlock& w, const Sizes
   for (i64 i = 0; i < rows; ++i) {
     const bool none = z.seen(first + i) == 0;
     const F share_of_one = V::set(none ? 0.0f : 1.0f / w.weight[i]);
-    auto* p = reinterpret_cast<float*>(head_at(o, batch, first + i, head, z.size));
+    auto* p = reinterpret_cast<T*>(head_at(o, batch, first + i, head, z.size));
     for (i64 c = 0; c < z.size; c += V::kLanes)
       store_some(p + c, z.size - c, V::mul(V::load(w.sums.vector(i, c)), share_of_one));
     to[i] = none ? -__builtin_inff()
@@ -132,12 +133,12 @@ inline void forward_block(const KernelArgs& a, const ForwardBlock& w, const Size
   finish_block(a, w, z, batch, head, first, rows, ledger);
 }
 
+/// f(batch, head, first, rows) for the blocks of this worker, which begin at multiples of `unit` (a divisor of 48).
 /// Blocks are dealt out in order, in shares of about the same number of keys to look at.
-template <class Ledger>
-inline void flash_attention_run(const KernelArgs& a, Ledger& ledger) {
-  const Sizes z(a);
-  const ForwardBlock w(worker_scratch(a), z);
-  const i64 all = z.batches * z.heads, most = flash_block(z.size, z.n, z.m);
+template <class Fn>
+inline void each_block(const KernelArgs& a, const Sizes& z, i64 unit, Fn f) {
+  const i64 all = z.batches * z.heads, room = flash_block(z.size, z.n, z.m);
+  const i64 most = room < z.n ? room / unit * unit : room;
   const i64 few = (all * z.n / (4 * a.workers) + 48) / 48 * 48;  // so that each worker gets some; whole lines of lse
   const i64 rows = a.workers > 1 && few < most ? few : most;
   const auto cost = [&](i64 first) {
@@ -153,9 +154,17 @@ inline void flash_attention_run(const KernelArgs& a, Ledger& ledger) {
       before += cost(first);
       if (static_cast<int>(middle * a.workers / (static_cast<double>(whole) * static_cast<double>(all))) != a.worker)
         continue;
-      const i64 end = first + rows < z.n ? first + rows : z.n;
-      forward_block(a, w, z, h / z.heads, h % z.heads, first, end - first, ledger);
+      f(h / z.heads, h % z.heads, first, (first + rows < z.n ? first + rows : z.n) - first);
     }
+}
+
+template <class Ledger>
+inline void flash_attention_run(const KernelArgs& a, Ledger& ledger) {
+  const Sizes z(a);
+  const ForwardBlock w(worker_scratch(a), z);
+  each_block(a, z, 1, [&](i64 batch, i64 head, i64 first, i64 rows) {
+    forward_block(a, w, z, batch, head, first, rows, ledger);
+  });
 }
 
 inline void flash_attention_body(const KernelArgs& a) {

@@ -56,9 +56,14 @@ inline F exp2_of(F x) {
 /// How a product is made: of a as it lies and into zeros, or added to what is there; or of a turned, and added.
 enum class Kind : std::uint8_t { fresh, add, turned };
 
+/// What a(r, t) b[t][..] adds to a sum: floats here, slots of flash_slots.h elsewhere.
+struct FloatProducts {
+  static F multiply(F a, F b, F sum) { return V::fma(a, b, sum); }
+};
+
 /// c[r][..] (+)= sum over begin <= t < end of a(r, t) * b[t][..]: R rows by N vectors of a panel, a chain each. a is
 /// at its first row, its panels `panel` apart; a(r, t) is its element (r, t), or (t, r) if turned.
-template <int R, int N, Kind kKind>
+template <class S, int R, int N, Kind kKind>
 inline void product_tile(const float* a, i64 panel, i64 begin, i64 end, const float* b, float* c) {
   constexpr bool kTurned = kKind == Kind::turned;
   F s[R][N];
@@ -78,7 +83,7 @@ inline void product_tile(const float* a, i64 panel, i64 begin, i64 end, const fl
       for (int r = 0; r < R; ++r) {
         const F f = V::set(x[kTurned ? r : r * kWidth]);
 #pragma GCC unroll 2
-        for (int v = 0; v < N; ++v) s[r][v] = V::fma(f, w[v], s[r][v]);
+        for (int v = 0; v < N; ++v) s[r][v] = S::multiply(f, w[v], s[r][v]);
       }
     }
   }
@@ -88,11 +93,11 @@ inline void product_tile(const float* a, i64 panel, i64 begin, i64 end, const fl
     for (int v = 0; v < N; ++v) V::store(c + r * kWidth + v * V::kLanes, s[r][v]);
 }
 
-template <int N, Kind kKind>
+template <class S, int N, Kind kKind>
 [[gnu::noinline]] void product_rows(i64 rows, const float* a, i64 panel, i64 begin, i64 end, const float* b, float* c) {
   const auto run = [&]<int R>(std::integral_constant<int, R>) {
     for (; rows >= R; rows -= R, a += kKind == Kind::turned ? R : R * kWidth, c += R * kWidth)
-      product_tile<R, N, kKind>(a, panel, begin, end, b, c);
+      product_tile<S, R, N, kKind>(a, panel, begin, end, b, c);
   };
   run(std::integral_constant<int, kHigh>{});
   if constexpr (kHigh > 4) run(std::integral_constant<int, 4>{});
@@ -101,14 +106,14 @@ template <int N, Kind kKind>
 }
 
 /// Rows [row, stop) of c (+)= a[.., begin .. end) b[begin .. end, ..), `columns` wide.
-template <Kind kKind>
+template <Kind kKind, class S = FloatProducts>
 inline void product(i64 row, i64 stop, i64 begin, i64 end, i64 columns, Panels a, Panels b, Panels c) {
   constexpr bool kTurned = kKind == Kind::turned;
   if (begin >= end) return;
   for (i64 column = 0; column < columns; column += kWidth) {
     const float* right = b.at + column / kWidth * b.panel;
     float* to = c.at + column / kWidth * c.panel;
-    const auto rows = columns - column > V::kLanes ? product_rows<2, kKind> : product_rows<1, kKind>;
+    const auto rows = columns - column > V::kLanes ? product_rows<S, 2, kKind> : product_rows<S, 1, kKind>;
     for (i64 r = row, next; r < stop; r = next) {
       next = kTurned && (r / kWidth + 1) * kWidth < stop ? (r / kWidth + 1) * kWidth : stop;
       rows(next - r, kTurned ? a.at + r / kWidth * a.panel + r % kWidth : a.at + r * kWidth, a.panel, begin, end, right,
@@ -154,10 +159,11 @@ template <class Start>
       V::store(to.vector(r, c), V::mul(load_some(p + c, size - c, 0), V::set(factor)));
   }
 }
-/// The way back; `add`: to what is there.
+/// The way back, to T; `add`: to what is there.
+template <class T = float>
 [[gnu::noinline]] void unpack(Panels from, i64 rows, i64 size, float factor, bool add, std::byte* to, i64 stride) {
   for (i64 r = 0; r < rows; ++r) {
-    auto* p = reinterpret_cast<float*>(to + r * stride);
+    auto* p = reinterpret_cast<T*>(to + r * stride);
     for (i64 c = 0; c < size; c += V::kLanes) {
       F x = V::mul(V::load(from.vector(r, c)), V::set(factor));
       if (add) x = V::add(load_some(p + c, size - c, 0), x);
@@ -213,7 +219,7 @@ struct Sizes {
 
 /// Where row `i` of a head begins in x [B, rows, heads * size].
 inline std::byte* head_at(const TensorView& x, i64 batch, i64 i, i64 head, i64 size) {
-  return x.data + batch * x.stride[0] + i * x.stride[1] + 4 * head * size;
+  return x.data + batch * x.stride[0] + i * x.stride[1] + (x.dtype == DType::bf16 ? 2 : 4) * head * size;
 }
 inline float* worker_scratch(const KernelArgs& a) {
   const u64 own = a.scratch_bytes / static_cast<u64>(a.workers) / 64 * 64;

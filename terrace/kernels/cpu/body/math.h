@@ -1,6 +1,8 @@
 // The exponential, once for each instruction set. Include after a vec.h.
 #pragma once
 
+#include "terrace/kernels/half.h"
+
 namespace terrace {
 namespace {
 
@@ -26,6 +28,12 @@ inline F silu_of(F x) {
   return V::div(x, V::add(one, exp_of(V::sub(V::set(0.0f), x))));
 }
 
+/// Numbers in memory as floats.
+inline F load_at(const float* p) { return V::load(p); }
+inline F load_at(const Bf16* p) { return V::load_bf16(p); }
+inline void store_at(float* p, F x) { V::store(p, x); }
+inline void store_at(Bf16* p, F x) { V::store_bf16(p, x); }
+
 /// A vector of the `count` floats at p, with `other` behind them.
 inline F load_some(const float* p, i64 count, float other) {
   if (count >= V::kLanes) return V::load(p);
@@ -37,6 +45,19 @@ inline void store_some(float* p, i64 count, F x) {
   if (count >= V::kLanes) return V::store(p, x);
   float t[V::kLanes];
   V::store(t, x);
+  for (i64 i = 0; i < count; ++i) p[i] = t[i];
+}
+
+inline F load_some(const Bf16* p, i64 count, float other) {
+  if (count >= V::kLanes) return V::load_bf16(p);
+  float t[V::kLanes];
+  for (int i = 0; i < V::kLanes; ++i) t[i] = i < count ? bf16_to_float(p[i].bits) : other;
+  return V::load(t);
+}
+inline void store_some(Bf16* p, i64 count, F x) {
+  if (count >= V::kLanes) return V::store_bf16(p, x);
+  Bf16 t[V::kLanes];
+  V::store_bf16(t, x);
   for (i64 i = 0; i < count; ++i) p[i] = t[i];
 }
 

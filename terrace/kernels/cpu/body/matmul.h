@@ -1,6 +1,9 @@
 // matmul: tiles of c in registers against packed operands (Goto & van de Geijn 2008, doi 10.1145/1356052.1356053).
-// A block of b is packed and stays in the core's cache while tiles of rows of a, packed one at a time, pass it.
+// A block of b is packed and stays in the core's cache while tiles of rows of a, packed one at a time, pass it. What a
+// slot of the packed operands holds, and how two are multiplied, is a parameter (FloatSlots, RoundedSlots, PairSlots).
 #pragma once
+
+#include <cstring>
 
 #include "terrace/kernels/cpu/body/math.h"
 #include "terrace/kernels/cpu/body/matmul_pack.h"
@@ -17,11 +20,13 @@ struct Product {
   TensorView a, b, c;
   bool turned_a, turned_b;
   i64 m, n, k;
+  Packing pack;
+  bool rounds;  ///< c is bf16: sums are kept in the scratch
 };
 
-/// c[r][column ..] (+)= the chain over t < depth of a[r][t] b[t][..], R rows by N vectors. c is asked for early, so
-/// that it has arrived when the chains end.
-template <int R, int N>
+/// c[r][column ..] (+)= the chain over slots t < depth of a[r][t] b[t][..], R rows by N vectors. c is asked for early,
+/// so that it has arrived when the chains end.
+template <class Slots, int R, int N>
 [[gnu::noinline]] inline void multiply_tile(const float* a, const float* b, i64 depth, float* const* c, i64 column,
                                             bool add) {
   F s[R][N];  // in registers: loops over it must be unrolled before the compiler decides
@@ -41,7 +46,7 @@ template <int R, int N>
     for (int r = 0; r < R; ++r) {
       const F x = V::set(a[r * kRowStride + t]);
 #pragma GCC unroll 2
-      for (int v = 0; v < N; ++v) s[r][v] = V::fma(x, w[v], s[r][v]);
+      for (int v = 0; v < N; ++v) s[r][v] = Slots::multiply(x, w[v], s[r][v]);
     }
   }
 #pragma GCC unroll 14
@@ -68,17 +73,18 @@ using TileFn = void (*)(const float* a, const float* b, i64 depth, float* const*
 struct TileFns {
   TileFn narrow, wide;
 };
-template <int R>
+template <class Slots, int R>
 inline TileFns tiles_of(i64 rows) {
   if constexpr (R > 1)
-    if (rows < R) return tiles_of<R - 1>(rows);
-  return {multiply_tile<R, 1>, multiply_tile<R, 2>};
+    if (rows < R) return tiles_of<Slots, R - 1>(rows);
+  return {multiply_tile<Slots, R, 1>, multiply_tile<Slots, R, 2>};
 }
 
 /// A tile of rows of c, over the packed columns.
+template <class Slots>
 inline void multiply_rows(i64 rows, const float* a, const float* b, i64 depth, i64 panel_floats, float* const* c,
                           i64 columns, bool add) {
-  const TileFns tile = tiles_of<kTileRows>(rows);
+  const TileFns tile = tiles_of<Slots, kTileRows>(rows);
   i64 j = 0;
   for (; j + kPanel <= columns; j += kPanel, b += panel_floats) tile.wide(a, b, depth, c, j, add);
   if (j == columns) return;
@@ -88,38 +94,61 @@ inline void multiply_rows(i64 rows, const float* a, const float* b, i64 depth, i
   put_edge(rows, spare, c, j, columns - j, add);
 }
 
-/// c[rows][columns] (+)= op(a)[rows][k0 ..] op(b)[k0 ..][columns], at most kMatmulDepth deep; `scratch` holds both.
-[[gnu::noinline]] inline void multiply_block(const Product& p, Range rows, Range columns, i64 k0, float* scratch) {
-  const i64 depth = least(p.k - k0, kMatmulDepth), padded = (depth + 15) / 16 * 16, n = columns.end - columns.begin;
-  float *a = scratch, *b = scratch + kMatmulTileRows * kRowStride;
-  if (p.turned_b)
-    pack_turned_panels(p.b, columns.begin, n, k0, depth, b, padded);
-  else
-    pack_panels(p.b, k0, depth, columns.begin, n, b, padded);
+/// Where a worker packs, and sums up what is rounded at the end.
+struct MatmulScratch {
+  float *a, *b, *sums;
+  i64 sums_stride;
+  MatmulScratch(const KernelArgs& args, const Product& p) : sums_stride(matmul_columns(p.n)) {
+    const u64 packed = matmul_scratch(p.n, p.k), own = packed + (p.rounds ? matmul_sums(p.m, p.n, p.k) : 0);
+    std::byte* at = args.scratch + static_cast<u64>(args.worker) * own;
+    a = reinterpret_cast<float*>(at);
+    b = a + kMatmulTileRows * kRowStride;
+    sums = reinterpret_cast<float*>(at + packed);
+  }
+};
+
+/// c[rows][columns] (+)= op(a)[rows][k0 ..] op(b)[k0 ..][columns], at most `depth` deep.
+template <class Slots>
+[[gnu::noinline]] inline void multiply_block(const Product& p, Range rows, Range columns, i64 k0, i64 depth,
+                                             const MatmulScratch& scratch) {
+  const i64 slots = (depth + Slots::kEntries - 1) / Slots::kEntries, padded = (slots + 15) / 16 * 16;
+  const i64 n = columns.end - columns.begin;
+  p.pack.b(p.b, columns.begin, n, k0, depth, scratch.b, padded);
   // Tiles as even as can be: a short one at the end would cost as much as a full one.
   const i64 count = rows.end - rows.begin, tiles = (count + kTileRows - 1) / kTileRows;
   for (i64 i = 0; i < tiles; ++i) {
     const i64 r0 = rows.begin + count * i / tiles, m = rows.begin + count * (i + 1) / tiles - r0;
-    if (p.turned_a)
-      pack_turned(p.a, k0, depth, r0, m, a, kRowStride);
-    else
-      pack_rows(p.a, r0, m, k0, depth, a);
+    p.pack.a(p.a, r0, m, k0, depth, scratch.a);
     float* c[kTileRows];
-    for (i64 r = 0; r < m; ++r) c[r] = floats_at(p.c, r0 + r) + columns.begin;
-    multiply_rows(m, a, b, depth, padded * kPanel, c, n, k0 > 0);
+    for (i64 r = 0; r < m; ++r)
+      c[r] = p.rounds ? scratch.sums + (depth < p.k ? r0 - rows.begin + r : r) * scratch.sums_stride
+                      : floats_at(p.c, r0 + r) + columns.begin;
+    multiply_rows<Slots>(m, scratch.a, scratch.b, slots, padded * kPanel, c, n, k0 > 0);
+    if (!p.rounds || k0 + depth < p.k) continue;
+    for (i64 r = 0; r < m; ++r) {
+      Bf16* to = reinterpret_cast<Bf16*>(row_at(p.c, r0 + r)) + columns.begin;
+      for (i64 j = 0; j < n; j += V::kLanes) store_some(to + j, n - j, V::load(c[r] + j));
+    }
   }
 }
 
 /// `at_once`: columns packed at a time.
-inline void multiply_part(const Product& p, Range rows, Range columns, i64 at_once, float* scratch) {
+template <class Slots>
+inline void multiply_part(const Product& p, Range rows, Range columns, i64 at_once, const MatmulScratch& scratch) {
+  constexpr i64 kDepth = Slots::kEntries * kMatmulDepth;
   const i64 n = columns.end - columns.begin, blocks = (n + at_once - 1) / at_once;
+  const i64 most = p.rounds && p.k > kDepth ? kMatmulSumRows : p.m;  // rows whose sums are kept
   for (int i = 0; i < blocks; ++i) {
     Range some = share(n, kPanel, i, static_cast<int>(blocks));
     some = {columns.begin + some.begin, columns.begin + some.end};
     if (p.k == 0)
-      for (i64 r = rows.begin; r < rows.end; ++r)
-        for (i64 c = some.begin; c < some.end; ++c) floats_at(p.c, r)[c] = 0;
-    for (i64 k0 = 0; k0 < p.k; k0 += kMatmulDepth) multiply_block(p, rows, some, k0, scratch);
+      for (i64 r = rows.begin; r < rows.end; ++r) {
+        const i64 size = p.rounds ? 2 : 4;
+        std::memset(row_at(p.c, r) + size * some.begin, 0, static_cast<std::size_t>(size * (some.end - some.begin)));
+      }
+    for (i64 r = rows.begin; r < rows.end; r += most)
+      for (i64 k0 = 0; k0 < p.k; k0 += kDepth)
+        multiply_block<Slots>(p, {r, least(r + most, rows.end)}, some, k0, least(p.k - k0, kDepth), scratch);
   }
 }
 
@@ -130,7 +159,8 @@ inline i64 columns_at_once(u64 cache_bytes) {
   return fit < 128 ? 128 : least(fit, kMatmulColumns);
 }
 
-inline void matmul_f32_body(const KernelArgs& args) {
+template <class Slots>
+inline void matmul_body(const KernelArgs& args) {
   Product p;
   p.turned_a = args.ints[0] != 0;
   p.turned_b = args.ints[1] != 0;
@@ -145,6 +175,8 @@ inline void matmul_f32_body(const KernelArgs& args) {
   p.k = p.turned_a ? rows_of(p.a) : columns_of(p.a);
   p.n = p.turned_b ? rows_of(p.b) : columns_of(p.b);
   if (p.m == 0 || p.n == 0) return;
+  p.rounds = args.out[0].dtype == DType::bf16;
+  p.pack = Slots::packing(p.a, p.turned_a, p.b, p.turned_b);
 
   // Pieces of all matrices in one row, cut where it is fairest.
   const i64 across = (p.n + kPanel - 1) / kPanel, down = (p.m + kTileRows - 1) / kTileRows;
@@ -154,14 +186,14 @@ inline void matmul_f32_body(const KernelArgs& args) {
   const Range mine = share(batch * pieces, 1, args.worker, args.workers);
   if (mine.begin == mine.end) return;
   const i64 at_once = columns_at_once(args.core_cache_bytes);
-  auto* scratch = reinterpret_cast<float*>(args.scratch + static_cast<u64>(args.worker) * matmul_scratch(p.n, p.k));
+  const MatmulScratch scratch(args, p);
   for (i64 i = mine.begin / pieces; i * pieces < mine.end; ++i) {
     const i64 first = mine.begin > i * pieces ? mine.begin - i * pieces : 0, end = least(mine.end - i * pieces, pieces);
     const Range part = {first * unit, least(end * unit, all)};
     p.a = matrix(args.in[0], i);
     p.b = matrix(args.in[1], i);
     p.c = matrix(args.out[0], i);
-    multiply_part(p, by_rows ? part : Range{0, p.m}, by_rows ? Range{0, p.n} : part, at_once, scratch);
+    multiply_part<Slots>(p, by_rows ? part : Range{0, p.m}, by_rows ? Range{0, p.n} : part, at_once, scratch);
   }
 }
 

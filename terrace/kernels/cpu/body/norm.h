@@ -8,13 +8,15 @@
 namespace terrace {
 namespace {
 
+/// T: of the result.
+template <class T = float>
 inline void rms_norm_body(const KernelArgs& a) {
   const i64 k = columns_of(a.in[0]);
   const auto* weight = reinterpret_cast<const float*>(a.in[1].data);
   const Range rows = share(rows_of(a.in[0]), 1, a.worker, a.workers);
   for (i64 i = rows.begin; i < rows.end; ++i) {
     const float* x = floats_at(a.in[0], i);
-    float* y = floats_at(a.out[0], i);
+    T* y = reinterpret_cast<T*>(row_at(a.out[0], i));
     const float squares = sum_vectors(k, [&](i64 c) {
       const F v = load_some(x + c, k - c, 0);
       return V::mul(v, v);
@@ -27,6 +29,8 @@ inline void rms_norm_body(const KernelArgs& a) {
     }
   }
 }
+
+inline void rms_norm_bf16_body(const KernelArgs& a) { rms_norm_body<Bf16>(a); }
 
 inline void softmax_body(const KernelArgs& a) {
   const float infinity = __builtin_inff();

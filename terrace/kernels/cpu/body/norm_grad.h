@@ -33,13 +33,15 @@ inline void norm_stats_body(const KernelArgs& a) {
   }
 }
 
+/// T: of the result.
+template <class T = float>
 inline void layer_norm_body(const KernelArgs& a) {
   const i64 k = columns_of(a.in[0]);
   const auto *w = reinterpret_cast<const float*>(a.in[1].data), *b = reinterpret_cast<const float*>(a.in[2].data);
   const Range rows = share(rows_of(a.in[0]), 1, a.worker, a.workers);
   for (i64 i = rows.begin; i < rows.end; ++i) {
     const float* x = floats_at(a.in[0], i);
-    float* y = floats_at(a.out[0], i);
+    T* y = reinterpret_cast<T*>(row_at(a.out[0], i));
     const Stats s = stats_of(x, k, true, static_cast<float>(a.floats[0]));
     const F mean = V::set(s.mean), inverse = V::set(s.inverse);
     for (i64 c = 0; c < k; c += V::kLanes) {
@@ -49,15 +51,19 @@ inline void layer_norm_body(const KernelArgs& a) {
   }
 }
 
-/// Inputs x, weight, stats, dy. With h = (x - mean) inverse and g = dy w: dx = inverse (g - mean(g) - h mean(g h)),
-/// without mean(g) for RMS norm.
+inline void layer_norm_bf16_body(const KernelArgs& a) { layer_norm_body<Bf16>(a); }
+
+/// Inputs x, weight, stats, dy (of type T). With h = (x - mean) inverse and g = dy w: dx = inverse (g - mean(g) - h
+/// mean(g h)), without mean(g) for RMS norm.
+template <class T = float>
 inline void norm_grad_body(const KernelArgs& a) {
   const i64 k = columns_of(a.in[0]);
   const auto* w = reinterpret_cast<const float*>(a.in[1].data);
   const auto n = static_cast<float>(k);
   const Range rows = share(rows_of(a.in[0]), 1, a.worker, a.workers);
   for (i64 i = rows.begin; i < rows.end; ++i) {
-    const float *x = floats_at(a.in[0], i), *stats = floats_at(a.in[2], i), *dy = floats_at(a.in[3], i);
+    const float *x = floats_at(a.in[0], i), *stats = floats_at(a.in[2], i);
+    const T* dy = reinterpret_cast<const T*>(row_at(a.in[3], i));
     float* dx = floats_at(a.out[0], i);
     const F mean = V::set(stats[0]), inverse = V::set(stats[1]);
     const auto g = [&](i64 c) { return V::mul(load_some(dy + c, k - c, 0), load_some(w + c, k - c, 0)); };
@@ -68,6 +74,8 @@ inline void norm_grad_body(const KernelArgs& a) {
       store_some(dx + c, k - c, V::mul(inverse, V::sub(V::sub(g(c), g_mean), V::mul(h(c), gh_mean))));
   }
 }
+
+inline void norm_grad_bf16_body(const KernelArgs& a) { norm_grad_body<Bf16>(a); }
 
 /// Inputs y, dy.
 inline void softmax_grad_body(const KernelArgs& a) {

@@ -6,6 +6,7 @@
 #include "terrace/kernels/cpu/body/columns.h"
 #include "terrace/kernels/cpu/body/dropout.h"
 #include "terrace/kernels/cpu/body/loss.h"
+#include "terrace/kernels/cpu/body/norm.h"
 #include "terrace/kernels/cpu/body/norm_grad.h"
 #include "terrace/kernels/cpu/body/optimizer.h"
 

@@ -59,6 +59,17 @@ struct V {
     const F c = {cs[0], cs[0], cs[2], cs[2]}, s = {-cs[1], cs[1], -cs[3], cs[3]}, swapped = {x[1], x[0], x[3], x[2]};
     return x * c + swapped * s;
   }
+  /// The nearest bfloat16, ties to even, a NaN quiet: as a float, stored as 16 bits, and read from them.
+  static F round_bf16(F x) { return reinterpret_cast<F>(rounded(x) & 0xffff0000u); }
+  static void store_bf16(Bf16* p, F x) {
+    const H h = __builtin_convertvector(rounded(x) >> 16, H);
+    std::memcpy(p, &h, sizeof h);
+  }
+  static F load_bf16(const Bf16* p) {
+    H h;
+    std::memcpy(&h, p, sizeof h);
+    return reinterpret_cast<F>(__builtin_convertvector(h, U) << 16);
+  }
   static void to_half(F x, std::byte* p) {
     for (int i = 0; i < 4; ++i) {
       const std::uint16_t h = float_to_half(x[i]);
@@ -117,6 +128,11 @@ struct V {
  private:
   typedef u32 U __attribute__((vector_size(16)));
   typedef std::uint16_t H __attribute__((vector_size(8)));
+  /// float_to_bf16 of half.h, in the upper halves.
+  static U rounded(F x) {
+    const U bits = reinterpret_cast<U>(x);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : bits + 0x7fffu + (bits >> 16 & 1u);
+  }
   /// half_to_float of half.h.
   static F half4(const std::byte* p) {
     H h;
