@@ -31,9 +31,8 @@ Extents extents(const TensorSpec& a, const TensorSpec& b, const Attrs& attrs) {
 std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs) {
   const TensorSpec &a = in[0], &b = in[1];
   require(is_real(a), "needs dense numbers on the left");
-  require((is_real(b) && a.dtype == b.dtype) || (a.dtype == DType::f32 && b.dtype != DType::i32 && !attrs.ints[1] &&
-                                                 b.layout != Layout::q8a && attrs.ints[2]),
-          "needs one type, or on the right a weight that is not transposed");
+  const bool weight = a.dtype != DType::bf16 && b.dtype != DType::i32 && b.layout != Layout::q8a && attrs.ints[2] != 0;
+  require((is_real(b) && a.dtype == b.dtype) || weight, "needs one type, or, flattened, a weight on the right");
   require(a.shape.rank >= 2 && b.shape.rank >= 2, "needs matrices");
   const bool ta = attrs.ints[0] != 0, flat = attrs.ints[2] != 0;
   if (!flat) {

@@ -56,7 +56,8 @@ extern const OpDef fill;
 /// matmul(a, b) -> f32 or f64: op(a) op(b), where op transposes the last two axes if ints[0] (of a), ints[1] (of b).
 /// ints[2] = 0: a and b have the same rank 2..4 and leading axes, each pair is multiplied by itself.
 /// ints[2] = 1: each is flattened to a matrix of its rows before; the result is [.., n] with a's leading axes, or
-/// with a transposed, where rows are summed over, [m, n].
+/// with a transposed, where rows are summed over, [m, n]. Then b may also be a weight in f16 or a block layout, whose
+/// blocks run along its rows, transposed or not; it has no gradient itself.
 extern const OpDef matmul;
 /// sub(a, b), div(a, b): same shapes. scale(x) = floats[0] x.
 extern const OpDef sub;

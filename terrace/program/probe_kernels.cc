@@ -65,7 +65,8 @@ bool make_inputs(const Kernel& k, i64 n, i64 r, Call& c) {
     c.in = {spec(f(0), n, kColumns)};
   } else {
     c.training = true;
-    return training_inputs(k.op, f(0).dtype, n, r, c.attrs, c.in);
+    if (!training_inputs(k.op, f(0).dtype, n, r, c.attrs, c.in)) return false;
+    if (k.op == "matmul") c.in[1] = spec(f(1), r, kColumns);
   }
   return true;
 }

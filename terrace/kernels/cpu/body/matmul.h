@@ -4,6 +4,7 @@
 
 #include "terrace/kernels/cpu/body/math.h"
 #include "terrace/kernels/cpu/body/matmul_pack.h"
+#include "terrace/kernels/cpu/body/matmul_weights.h"
 #include "terrace/kernels/kernel.h"
 
 namespace terrace {
@@ -17,6 +18,7 @@ struct Product {
   TensorView a, b, c;
   bool turned_a, turned_b;
   i64 m, n, k;
+  RowReader read_b{};  ///< how, if b is not f32
 };
 
 /// c[r][column ..] (+)= the chain over t < depth of a[r][t] b[t][..], R rows by N vectors. c is asked for early, so
@@ -88,14 +90,23 @@ inline void multiply_rows(i64 rows, const float* a, const float* b, i64 depth, i
   put_edge(rows, spare, c, j, columns - j, add);
 }
 
+/// Columns column .. column+columns-1 of op(b), its rows k0 .. k0+depth-1, in panels of `padded` rows.
+inline void pack_b(const Product& p, i64 column, i64 columns, i64 k0, i64 depth, float* to, i64 padded) {
+  if (p.read_b.decode && p.turned_b)
+    pack_read_turned_panels(p.read_b, p.b, column, columns, k0, depth, to, padded);
+  else if (p.read_b.decode)
+    pack_read_panels(p.read_b, p.b, k0, depth, column, columns, to, padded);
+  else if (p.turned_b)
+    pack_turned_panels(p.b, column, columns, k0, depth, to, padded);
+  else
+    pack_panels(p.b, k0, depth, column, columns, to, padded);
+}
+
 /// c[rows][columns] (+)= op(a)[rows][k0 ..] op(b)[k0 ..][columns], at most kMatmulDepth deep; `scratch` holds both.
 [[gnu::noinline]] inline void multiply_block(const Product& p, Range rows, Range columns, i64 k0, float* scratch) {
   const i64 depth = least(p.k - k0, kMatmulDepth), padded = (depth + 15) / 16 * 16, n = columns.end - columns.begin;
   float *a = scratch, *b = scratch + kMatmulTileRows * kRowStride;
-  if (p.turned_b)
-    pack_turned_panels(p.b, columns.begin, n, k0, depth, b, padded);
-  else
-    pack_panels(p.b, k0, depth, columns.begin, n, b, padded);
+  pack_b(p, columns.begin, n, k0, depth, b, padded);
   // Tiles as even as can be: a short one at the end would cost as much as a full one.
   const i64 count = rows.end - rows.begin, tiles = (count + kTileRows - 1) / kTileRows;
   for (i64 i = 0; i < tiles; ++i) {
@@ -130,8 +141,9 @@ inline i64 columns_at_once(u64 cache_bytes) {
   return fit < 128 ? 128 : least(fit, kMatmulColumns);
 }
 
-inline void matmul_f32_body(const KernelArgs& args) {
+inline void multiply_matrices(const KernelArgs& args, const RowReader& read_b) {
   Product p;
+  p.read_b = read_b;
   p.turned_a = args.ints[0] != 0;
   p.turned_b = args.ints[1] != 0;
   const bool flat = args.ints[2] != 0;
@@ -164,6 +176,8 @@ inline void matmul_f32_body(const KernelArgs& args) {
     multiply_part(p, by_rows ? part : Range{0, p.m}, by_rows ? Range{0, p.n} : part, at_once, scratch);
   }
 }
+
+inline void matmul_f32_body(const KernelArgs& args) { multiply_matrices(args, {}); }
 
 }  // namespace
 }  // namespace terrace
