@@ -19,9 +19,9 @@ namespace terrace::cli {
 namespace {
 
 const std::vector<const Verb*>& verbs() {
-  static const std::vector<const Verb*> all = {&kRun,    &kChat,     &kPlan,   &kSimulate, &kEval,
-                                               &kLogits, &kTokenize, &kGraph,  &kInspect,  &kCheckFile,
-                                               &kProbe,  &kTopo,     &kMachine, &kTrain, &kBench};
+  static const std::vector<const Verb*> all = {&kRun,      &kChat,  &kPlan,    &kSimulate,  &kEval,  &kLogits,
+                                               &kTokenize, &kGraph, &kInspect, &kCheckFile, &kProbe, &kTopo,
+                                               &kMachine,  &kTrain, &kExport,  &kBench};
   return all;
 }
 

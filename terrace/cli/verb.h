@@ -17,7 +17,7 @@ struct Verb {
 };
 
 extern const Verb kRun, kChat, kPlan, kSimulate, kEval, kLogits, kTokenize, kGraph, kInspect, kCheckFile, kProbe, kTopo,
-    kMachine, kTrain, kBench;
+    kMachine, kTrain, kExport, kBench;
 
 inline constexpr const char* kVersion = "0.1.0";
 

@@ -142,6 +142,21 @@ std::vector<double> TableReader::numbers(const char* key, std::size_t max) {
   return out;
 }
 
+std::vector<std::string> TableReader::texts(const char* key, std::size_t max) {
+  std::vector<std::string> out;
+  const std::optional<Value> v = find(key);
+  if (!v) return out;
+  bool sound = v->kind == ValueKind::list;
+  if (sound)
+    each_element(*v, [&](const Value& e) {
+      sound = sound && e.kind == ValueKind::text && e.raw.size() <= 4096 && out.size() < max;
+      if (sound) out.push_back(text_of(e));
+    });
+  if (!sound || out.empty())
+    fail(fmt::format("must be a list of 1 to {} texts", max), "for example [\"a\", \"b\"]", key);
+  return out;
+}
+
 Seconds TableReader::duration(const std::string& key) {
   const std::string s = key + "_s", ns = key + "_ns";
   const auto seconds = optional_number(s.c_str()), nanos = optional_number(ns.c_str());

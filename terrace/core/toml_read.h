@@ -33,6 +33,7 @@ class TableReader {
   u64 count_or_zero(const char* key, u64 otherwise, u64 max);
   u64 count(const char* key, u64 max);
   std::vector<double> numbers(const char* key, std::size_t max);
+  std::vector<std::string> texts(const char* key, std::size_t max);
   /// Seconds from KEY_s, KEY_ns: at most one of them; zero when neither stands there.
   Seconds duration(const std::string& key);
   std::optional<TableReader> table(const char* key);

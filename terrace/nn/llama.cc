@@ -12,8 +12,7 @@ namespace {
 
 class Builder {
  public:
-  Builder(const LlamaConfig& c, const LlamaOptions& o,
-          const std::function<const TensorSpec*(std::string_view)>& spec_of)
+  Builder(const LlamaConfig& c, const LlamaOptions& o, const SpecOf& spec_of)
       : c_(c), o_(o), spec_of_(spec_of), n_(g_.symbol("n", o.max_tokens)), pos_(g_.symbol("pos", o.context - 1)) {}
 
   Graph build() {
@@ -36,14 +35,7 @@ class Builder {
 
  private:
   ValueId weight(const std::string& name, const Shape& want) {
-    const TensorSpec* s = spec_of_(name);
-    if (!s) throw Error(ErrorKind::bad_file, "the model has no such tensor", name);
-    if (!(s->shape == want))
-      throw Error(ErrorKind::bad_file,
-                  fmt::format("is {}, the model's configuration needs {}", to_string(*s),
-                              to_string({s->dtype, s->layout, want})),
-                  name);
-    return g_.weight(name, *s);
+    return g_.weight(name, checked_spec(spec_of_, name, want));
   }
   ValueId matrix(const std::string& name, i64 rows, i64 columns) { return weight(name, {Dim(rows), Dim(columns)}); }
 
@@ -108,7 +100,7 @@ class Builder {
 
   const LlamaConfig& c_;
   const LlamaOptions& o_;
-  const std::function<const TensorSpec*(std::string_view)>& spec_of_;
+  const SpecOf& spec_of_;
   GraphBuilder g_;
   SymbolId n_, pos_;
   ValueId angles_ = kNone, quantized_ = kNone, quantized_of_ = kNone;
@@ -116,8 +108,18 @@ class Builder {
 
 }  // namespace
 
-Graph llama(const LlamaConfig& c, const LlamaOptions& o,
-            const std::function<const TensorSpec*(std::string_view)>& spec_of) {
+const TensorSpec& checked_spec(const SpecOf& spec_of, const std::string& name, const Shape& want) {
+  const TensorSpec* s = spec_of(name);
+  if (!s) throw Error(ErrorKind::bad_file, "the model has no such tensor", name);
+  if (!(s->shape == want))
+    throw Error(
+        ErrorKind::bad_file,
+        fmt::format("is {}, the model's configuration needs {}", to_string(*s), to_string({s->dtype, s->layout, want})),
+        name);
+  return *s;
+}
+
+Graph llama(const LlamaConfig& c, const LlamaOptions& o, const SpecOf& spec_of) {
   if (o.context < 1 || o.context > c.context)
     throw Error(ErrorKind::usage,
                 fmt::format("a context of {} tokens is not in 1..{}, the model's", o.context, c.context), "context",

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "terrace/graph/graph.h"
@@ -27,10 +28,13 @@ struct LlamaOptions {
   Logits logits = Logits::last;
 };
 
+/// The spec of a tensor by its name, or nullptr if the file has none.
+using SpecOf = std::function<const TensorSpec*(std::string_view)>;
+/// Error(bad_file) naming the tensor if it is missing or has another shape than the configuration needs.
+const TensorSpec& checked_spec(const SpecOf& spec_of, const std::string& name, const Shape& want);
+
 /// Inputs: "ids" i32 [n]. Symbols: "n" tokens in the step, "pos" position of its first. State: "blk.I.k_cache",
-/// "blk.I.v_cache". Output 0: "logits". `spec_of(name)` gives a weight's spec, or throws; "output.weight" may be absent
-/// (nullptr result): then token_embd.weight is used.
-Graph llama(const LlamaConfig& config, const LlamaOptions& options,
-            const std::function<const TensorSpec*(std::string_view)>& spec_of);
+/// "blk.I.v_cache". Output 0: "logits". "output.weight" may be absent: then token_embd.weight is used.
+Graph llama(const LlamaConfig& config, const LlamaOptions& options, const SpecOf& spec_of);
 
 }  // namespace terrace::nn

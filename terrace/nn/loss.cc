@@ -71,8 +71,9 @@ class Chunks {
     const ValueId d = b_.call(ops::cross_entropy_grad, {logits, targets, losses[1], even}, {}, "d_logits");
     if (o_.x_trains) p.dx = product(d, w_, 0, 0, b_.spec(x).dtype);
     if (!o_.w_trains) return p;
-    const ValueId dw = product(d, x, 1, 0, b_.spec(w_).dtype);
-    dw_ = dw_ == kNone ? dw : b_.call(ops::add, {dw_, dw});
+    Attrs turned;
+    turned.ints = {1, 0, 1, 0};
+    dw_ = dw_ == kNone ? product(d, x, 1, 0, b_.spec(w_).dtype) : b_.call(ops::matmul_add, {dw_, d, x}, turned);
     return p;
   }
 

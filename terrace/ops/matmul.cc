@@ -1,4 +1,4 @@
-// matmul: products of matrices in every transposition, batched or flattened to rows.
+// matmul, matmul_add: products of matrices in every transposition, batched or flattened to rows.
 #include <algorithm>
 
 #include "terrace/ops/ops.h"
@@ -31,11 +31,10 @@ Extents extents(const TensorSpec& a, const TensorSpec& b, const Attrs& attrs) {
 std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs) {
   const TensorSpec &a = in[0], &b = in[1];
   require(is_real(a), "needs dense numbers on the left");
-  const auto is_short = [](const TensorSpec& s) { return is_dense(s, DType::f32) || is_dense(s, DType::bf16); };
-  require((is_real(b) && a.dtype == b.dtype) || (is_short(a) && is_short(b)) ||
-              (a.dtype == DType::f32 && b.dtype != DType::i32 && !attrs.ints[1] && b.layout != Layout::q8a &&
-               attrs.ints[2]),
-          "needs one type, f32 and bf16, or on the right a weight that is not transposed");
+  const auto is_short = [](const TensorSpec& t) { return is_dense(t, DType::f32) || is_dense(t, DType::bf16); };
+  const bool weight = a.dtype != DType::bf16 && b.dtype != DType::i32 && b.layout != Layout::q8a && attrs.ints[2] != 0;
+  require((is_real(b) && a.dtype == b.dtype) || (is_short(a) && is_short(b)) || weight,
+          "needs one type, f32 and bf16, or, flattened, a weight on the right");
   require(a.shape.rank >= 2 && b.shape.rank >= 2, "needs matrices");
   const bool ta = attrs.ints[0] != 0, flat = attrs.ints[2] != 0;
   if (!flat) {
@@ -97,8 +96,26 @@ Bytes scratch(const OpInstance& op, int workers) {
   return Bytes{4 * floats * static_cast<u64>(workers)};
 }
 
+/// matmul_add's product by itself.
+OpInstance product_of(const OpInstance& op) { return {op.in.subspan(1), op.out, op.attrs, op.symbols}; }
+std::vector<TensorSpec> infer_add(std::span<const TensorSpec> in, const Attrs& attrs) {
+  Attrs typed = attrs;
+  typed.ints[3] = type_code(in[0].dtype, in[1].dtype);
+  require(in[0].dtype != DType::bf16 && in[0] == infer(in.subspan(1), typed)[0],
+          "adds to what has the product's shape");
+  return {in[0]};
+}
+Cost cost_add(const OpInstance& op) {
+  Cost c = streaming_cost(op, 1);
+  c.flops += cost(product_of(op)).flops;
+  return c;
+}
+Bytes scratch_add(const OpInstance& op, int workers) { return scratch(product_of(op), workers); }
+
 }  // namespace
 
+const OpDef matmul_add{
+    "matmul_add", OpClass::contraction, 3, 1, infer_add, cost_add, scratch_add, {}, 0, false, nullptr, 0b1};
 const OpDef matmul{"matmul", OpClass::contraction, 2, 1, infer, cost, scratch, {}, 0, false, grad};
 
 }  // namespace terrace::ops

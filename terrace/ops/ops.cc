@@ -20,6 +20,7 @@ std::span<const OpDef* const> all() {
                                           &last_rows,
                                           &fill,
                                           &matmul,
+                                          &matmul_add,
                                           &sub,
                                           &div,
                                           &scale,

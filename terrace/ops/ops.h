@@ -58,11 +58,15 @@ extern const OpDef fill;
 /// matmul(a, b) -> op(a) op(b), where op transposes the last two axes if ints[0] (of a), ints[1] (of b).
 /// ints[2] = 0: a and b have the same rank 2..4 and leading axes, each pair is multiplied by itself.
 /// ints[2] = 1: each is flattened to a matrix of its rows before; the result is [.., n] with a's leading axes, or
-/// with a transposed, where rows are summed over, [m, n].
+/// with a transposed, where rows are summed over, [m, n]. Then b may also be a weight in f16 or a block layout, whose
+/// blocks run along its rows, transposed or not; it has no gradient itself.
 /// ints[3], the result's type: 0: that of a; 1: f32; 2: bf16. a and b are of one type, or f32 and bf16 in any order. If
 /// an operand or the result is bf16, both operands are rounded to bf16 (nearest, ties to even), products are summed in
 /// f32, and a bf16 result is rounded once. Gradients are of their value's type, by the same rule.
 extern const OpDef matmul;
+/// matmul_add(c, a, b) -> c + op(a) op(b), c f32 or f64 and of the product's shape, which ints[0] .. ints[2] give. No
+/// gradient.
+extern const OpDef matmul_add;
 /// sub(a, b), div(a, b): same shapes. scale(x) = floats[0] x.
 extern const OpDef sub;
 extern const OpDef div;

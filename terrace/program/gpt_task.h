@@ -17,6 +17,7 @@ class GptTask : public TrainingTask {
   std::vector<BatchInput> inputs() const override;
   ValueId loss(std::span<const ValueId> batch, ValueId step) override;
   std::vector<Metric> evaluation(std::span<const ValueId> batch) override;
+  Bytes memory_bytes() const override { return data_.memory_bytes(); }
   void draw(u64 seed, i64 step, i64 part, Batch batch) const override;
   i64 validation_batches() const override;
   void validation(i64 index, Batch batch) const override;

@@ -90,16 +90,30 @@ Model open_model(const std::string& path) {
   return Model{std::move(file), config};
 }
 
+nn::SpecOf specs_of(const Model& model) {
+  return [&model](std::string_view name) -> const TensorSpec* {
+    const io::GgufTensor* t = model.file.find_tensor(name);
+    return t ? &t->spec : nullptr;
+  };
+}
+
 Graph build_graph(const Model& model, const nn::LlamaOptions& options) {
   try {
-    return nn::llama(model.config, options, [&](std::string_view name) -> const TensorSpec* {
-      const io::GgufTensor* t = model.file.find_tensor(name);
-      return t ? &t->spec : nullptr;
-    });
+    return nn::llama(model.config, options, specs_of(model));
   } catch (const Error& e) {
     if (e.kind() != ErrorKind::bad_file) throw;
     throw Error(e.kind(), e.where() + " " + e.message(), model.file.path(), e.hint());
   }
+}
+
+Bytes header_bytes(const io::GgufFile& f) {
+  u64 n = f.entries().capacity() * sizeof(io::GgufEntry) + f.tensors().capacity() * sizeof(io::GgufTensor);
+  for (const io::GgufTensor& t : f.tensors()) n += t.name.size() + 16;
+  for (const io::GgufEntry& e : f.entries()) {
+    n += e.key.size() + 16;
+    if (const auto* s = std::get_if<std::string>(&e.scalar)) n += s->size();
+  }
+  return Bytes{n + (64 << 10)};
 }
 
 std::vector<Placement> weight_places(const Graph& graph, const Model& model, TierId disk) {

@@ -22,6 +22,12 @@ Model open_model(const std::string& path);
 /// The model as a graph; Error(usage) when the options do not go with it (a context beyond the model's).
 Graph build_graph(const Model& model, const nn::LlamaOptions& options);
 
+/// The spec of each of its tensors by name.
+nn::SpecOf specs_of(const Model& model);
+
+/// What the header of an open file holds, and the window that it is read through.
+Bytes header_bytes(const io::GgufFile& file);
+
 /// Where each weight of the graph lies in the file (Owner::file, file index 0, in tier `disk`).
 std::vector<Placement> weight_places(const Graph& graph, const Model& model, TierId disk);
 

@@ -66,6 +66,7 @@ bool make_inputs(const Kernel& k, i64 n, i64 r, Call& c) {
   } else {
     c.training = true;
     if (!training_inputs(k.op, n, r, c.attrs, c.in)) return false;
+    if (k.op == "matmul") c.in[1].layout = f(1).layout;
   }
   take_formats(k, c.attrs, c.in);
   return true;

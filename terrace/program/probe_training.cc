@@ -46,6 +46,9 @@ bool training_inputs(std::string_view op, i64 n, i64 r, Attrs& a, std::vector<Te
   } else if (op == "matmul") {
     a.ints = {0, 1, 1, 0};
     in = {x, of({Dim(r), Dim(kColumns)})};
+  } else if (op == "matmul_add") {
+    a.ints = {0, 1, 1, 0};
+    in = {of({Dim(n), Dim(r)}), x, of({Dim(r), Dim(kColumns)})};
   } else if (op == "scatter_rows") {
     in = {table, ids, x};
   } else if (op == "cross_entropy") {

@@ -14,16 +14,6 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-Bytes header_bytes(const io::GgufFile& f) {
-  u64 n = f.entries().capacity() * sizeof(io::GgufEntry) + f.tensors().capacity() * sizeof(io::GgufTensor);
-  for (const io::GgufTensor& t : f.tensors()) n += t.name.size() + 16;
-  for (const io::GgufEntry& e : f.entries()) {
-    n += e.key.size() + 16;
-    if (const auto* s = std::get_if<std::string>(&e.scalar)) n += s->size();
-  }
-  return Bytes{n + (64 << 10)};  // and the window it is read through
-}
-
 /// Decode steps at every position and prompts of half the context: what a plan is judged by.
 std::vector<BodyRequest> bodies_of(const Graph& graph, const TextOptions& o) {
   const SymbolId n = *graph.find_symbol("n"), pos = *graph.find_symbol("pos");

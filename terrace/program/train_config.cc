@@ -47,20 +47,44 @@ nn::GptConfig read_gpt(TableReader& t) {
   return c;
 }
 
-TextSource read_text(TableReader& t, const std::filesystem::path& folder) {
+BaseModel read_base(TableReader& t, TableReader* lora, const std::filesystem::path& folder) {
+  BaseModel m;
+  m.path = (folder / t.text("file")).string();
+  m.length = whole(t, "context", 256, 1 << 20);
+  if (!lora) return m;
+  nn::Lora& l = m.lora.emplace();
+  l.rank = whole(*lora, "rank", 8, 1 << 16);
+  l.alpha = lora->optional_number("alpha").value_or(16);
+  if (std::vector<std::string> targets = lora->texts("targets", 16); !targets.empty()) l.targets = std::move(targets);
+  lora->finish();
+  return m;
+}
+
+/// `tokenizer`: the model brings one, and nothing else will do.
+TextSource read_text(TableReader& t, const std::filesystem::path& folder, bool tokenizer) {
   TextSource text;
   text.path = (folder / t.text("text")).string();
-  text.characters = t.one_of("tokens", {"characters", "bytes"}, "characters") == "characters";
+  if (tokenizer)
+    t.one_of("tokens", {"tokenizer"}, "tokenizer");
+  else
+    text.characters = t.one_of("tokens", {"characters", "bytes"}, "characters") == "characters";
   text.validation = share(t, "validation", 0.1, 0.9);
   return text;
 }
 
-/// [model] and the [data] that belongs to its kind.
-void read_task(TableReader model, TableReader data, const std::filesystem::path& folder, TrainConfig& c) {
-  model.one_of("kind", {"gpt"});
-  c.kind = ModelKind::gpt;
-  c.gpt = read_gpt(model);
-  c.text = read_text(data, folder);
+/// [model], what belongs to its kind, and the [data] for it.
+void read_task(TableReader& root, const std::filesystem::path& folder, TrainConfig& c) {
+  TableReader model = section(root, "model"), data = section(root, "data");
+  if (model.one_of("kind", {"gpt", "llama"}) == "gpt") {
+    c.kind = ModelKind::gpt;
+    c.gpt = read_gpt(model);
+    c.text = read_text(data, folder, false);
+  } else {
+    c.kind = ModelKind::llama;
+    std::optional<TableReader> lora = root.table("lora");
+    c.base = read_base(model, lora ? &*lora : nullptr, folder);
+    c.text = read_text(data, folder, true);
+  }
   model.finish();
   data.finish();
 }
@@ -100,7 +124,7 @@ TrainConfig parse_train_config(std::string_view text, const std::string& origin)
   const std::filesystem::path folder = std::filesystem::path(origin).parent_path();
   try {
     TableReader root(toml::whole(text), "", origin, true);
-    read_task(section(root, "model"), section(root, "data"), folder, c);
+    read_task(root, folder, c);
     if (auto t = root.table("optimizer")) read_optimizer(*std::move(t), c);
     read_run(section(root, "run"), folder, c);
     root.finish();

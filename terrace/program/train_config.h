@@ -1,25 +1,35 @@
 // What `terrace train` is asked to do: a TOML file.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "terrace/nn/gpt.h"
+#include "terrace/nn/llama_training.h"
 
 namespace terrace {
 
 /// A text that is trained on.
 struct TextSource {
-  std::string path;  ///< from the configuration's folder
-  bool characters = true;
+  std::string path;         ///< from the configuration's folder
+  bool characters = true;   ///< a token for each byte that occurs; else for each byte. Not with a tokenizer
   double validation = 0.1;  ///< share of the text, at its end
 };
 
-enum class ModelKind : std::uint8_t { gpt };
+/// A GGUF file whose model is trained further, with its own tokenizer.
+struct BaseModel {
+  std::string path;              ///< from the configuration's folder
+  i64 length = 256;              ///< of a window, in tokens
+  std::optional<nn::Lora> lora;  ///< none: all parameters are trained
+};
+
+enum class ModelKind : std::uint8_t { gpt, llama };
 
 struct TrainConfig {
   ModelKind kind = ModelKind::gpt;
   nn::GptConfig gpt;  ///< of kind gpt; the vocabulary is the data's
+  BaseModel base;     ///< of kind llama
   TextSource text;
   nn::AdamW optimizer;
   std::string folder;  ///< of the run, from the configuration's folder

@@ -34,6 +34,9 @@ Trainer::Trainer(Graph graph, const nn::Update& update, std::span<const nn::Para
   ProcessNeeds needs;
   needs.graph = Bytes{graph.memory_bytes()};
   needs.threads = options.threads;
+  needs.others = options.others;
+  request.files = options.files;
+  request.weights = options.weights;
   const TierId memory = machine.main_memory();
   request.reserves = process_reserves(memory, needs);
   if (options.budget) request.budget.push_back({memory, *options.budget});

@@ -17,9 +17,12 @@ struct TrainerOptions {
   Isa isa = Isa::portable;
   /// Graph outputs that evaluate() computes, without the update.
   std::vector<ValueId> evaluation{};
+  std::vector<PlanFile> files{};     ///< that the graph's weights are read from, if it has any
+  std::vector<Placement> weights{};  ///< Owner::file: where each of them lies
+  Bytes others{};                    ///< that the process holds besides: data, headers
 };
 
-/// A graph without symbols and without weights from files, whose states are parameters, moments and counts.
+/// A graph without symbols, whose states are parameters, moments and counts.
 class Trainer {
  public:
   /// Plans and verifies. Throws Error(does_not_fit) with the smallest budget that would do.

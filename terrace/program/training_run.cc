@@ -34,7 +34,14 @@ TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions opt
     b.output(m.value);
     options.evaluation.push_back(m.value);
   }
-  trainer_ = std::make_unique<Trainer>(b.finish(), update_, parameters_, std::move(machine), options);
+  Graph graph = b.finish();
+  if (options.files = task_->files(); !options.files.empty()) {
+    const std::optional<TierId> disk = machine.file_tier();
+    if (!disk) throw Error(ErrorKind::usage, "the machine has no persistent tier to read the model from", machine.name);
+    options.weights = task_->weights(graph, *disk);
+  }
+  options.others = task_->memory_bytes();
+  trainer_ = std::make_unique<Trainer>(std::move(graph), update_, parameters_, std::move(machine), options);
 }
 
 i64 TrainingRun::parameter_count() const {
@@ -72,7 +79,10 @@ io::Metadata TrainingRun::metadata() const {
   return all;
 }
 
-void TrainingRun::start() { trainer_->start(config_.seed); }
+void TrainingRun::start() {
+  trainer_->start(config_.seed);
+  for (const nn::Parameter& p : parameters_) task_->fill(p, trainer_->values(p.value));
+}
 
 void TrainingRun::resume() {
   const io::Checkpoint checkpoint(checkpoint_path());

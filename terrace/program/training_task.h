@@ -8,6 +8,7 @@
 
 #include "terrace/io/safetensors.h"
 #include "terrace/nn/parameters.h"
+#include "terrace/plan/plan.h"
 #include "terrace/program/train_config.h"
 
 namespace terrace {
@@ -37,6 +38,14 @@ class TrainingTask {
   virtual ValueId loss(std::span<const ValueId> batch, ValueId step) = 0;
   /// Adds a pass forward without dropout; the loss comes first. Asked for only if there are validation batches.
   virtual std::vector<Metric> evaluation(std::span<const ValueId> batch) = 0;
+
+  /// The file with the graph's weights, and where they lie in it; none if it has no weights.
+  virtual std::vector<PlanFile> files() const { return {}; }
+  virtual std::vector<Placement> weights(const Graph&, TierId /*disk*/) const { return {}; }
+  /// What a parameter begins with; false: as nn::initialize has it.
+  virtual bool fill(const nn::Parameter&, std::span<float> /*out*/) const { return false; }
+  /// What the task holds itself: data, headers of files.
+  virtual Bytes memory_bytes() const { return {}; }
 
   /// The batch of part `part` (gradient accumulation) of step `step`.
   virtual void draw(u64 seed, i64 step, i64 part, Batch batch) const = 0;

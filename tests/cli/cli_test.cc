@@ -73,7 +73,7 @@ TEST(Tool, helps) {
   const Outcome o = tool({"--help"});
   EXPECT_EQ(o.code, 0);
   for (const char* verb : {"run", "chat", "plan", "simulate", "eval", "logits", "tokenize", "graph", "inspect",
-                           "check-file", "probe", "topo", "machine"}) {
+                           "check-file", "probe", "topo", "machine", "train", "export", "bench"}) {
     EXPECT_NE(o.out.find(std::string("\n  ") + verb + " "), std::string::npos) << verb;
     const Outcome help = tool({verb, "--help"});
     EXPECT_EQ(help.code, 0) << verb;

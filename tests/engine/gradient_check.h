@@ -47,7 +47,9 @@ class GradientCheck {
   }
 
   /// Norm-wise relative error of each input's gradient of a random weighting of y, against central differences.
-  void expect_gradient(ValueId y, double bound = 1e-6) {
+  /// `frozen` gives the bytes of the graph's weights, which are not differentiated.
+  void expect_gradient(ValueId y, double bound = 1e-6,
+                       const std::function<std::vector<std::byte>(const Value&)>& frozen = {}) {
     const ValueId c = b.input("c", b.spec(y));
     std::vector<double> weights(static_cast<std::size_t>(b.spec(y).bytes({}).count / 8));
     for (double& d : weights) d = static_cast<double>(random_.real());
@@ -58,7 +60,7 @@ class GradientCheck {
     const Graph g = b.finish();
     KernelTable kernels;
     register_reference(kernels);
-    Interpreter run(g, kernels, {});
+    Interpreter run(g, kernels, [&](ValueId v) { return frozen(g.value(v)); });
     const auto evaluate = [&] {
       std::vector<InputBinding> in;
       for (const auto& [v, bytes] : bound_) {

@@ -3,6 +3,7 @@
 #include "terrace/kernels/cpu/avx512/matmul.cc"
 
 #include "kernels/matmul_check.h"
+#include "kernels/matmul_weights_check.h"
 
 namespace terrace {
 namespace {
@@ -30,6 +31,12 @@ TEST(MatmulEmulatedAvx512, Bf16AsFloats) {
     expect_rounding(k.fn, k.formats);
   }
 }
+
+using matmul_weights_check::expect_all, linear_check::blocks, linear_check::kF16;
+TEST(MatmulWeightsEmulatedAvx512, F16) { expect_all(avx512_simde::matmul_f16, fused(), kF16); }
+TEST(MatmulWeightsEmulatedAvx512, Q8_0) { expect_all(avx512_simde::matmul_q8_0, fused(), blocks(Layout::q8_0)); }
+TEST(MatmulWeightsEmulatedAvx512, Q4_0) { expect_all(avx512_simde::matmul_q4_0, fused(), blocks(Layout::q4_0)); }
+TEST(MatmulWeightsEmulatedAvx512, Q4_1) { expect_all(avx512_simde::matmul_q4_1, fused(), blocks(Layout::q4_1)); }
 
 }  // namespace
 }  // namespace terrace

@@ -95,14 +95,4 @@ struct FloatLinear {
   }
 };
 
-/// Where element e of a row begins, in dense formats of `kBytes` an element and in block formats of `kBytes` a block.
-template <int kBytes>
-struct DenseOffset {
-  static i64 offset(i64 e) { return e * kBytes; }
-};
-template <int kBytes>
-struct BlockOffset {
-  static i64 offset(i64 e) { return e / 32 * kBytes; }
-};
-
 }  // namespace terrace

@@ -11,7 +11,8 @@ namespace terrace {
 // on where the slices begin, on the other extents, on the batch or on the workers. The k products are taken in blocks
 // of kMatmulDepth, in rising order: within a block they make one chain of multiply-adds that begins with zero (fused in
 // avx2 and avx512, which agree bit for bit; rounded twice in portable); the sum of the first block is the result, and
-// each later block's sum is added to it. So k may be cut at multiples of kMatmulDepth and what follows be added.
+// each later block's sum is added to it. matmul_add adds the first block's to c as well. So k may be cut at multiples
+// of kMatmulDepth and what follows be added, with the same bits.
 //
 // Where an operand or the result is bf16, operands are rounded to bf16 while they are packed. avx512bf16 takes them in
 // pairs along k, as VDPBF16PS does: a block is 2 kMatmulDepth deep, a chain adds pair after pair (the order within a
@@ -48,8 +49,15 @@ static inline u64 matmul_sums(i64 m, i64 n, i64 k) {
   X(fn, "matmul", "fhf")           \
   X(fn, "matmul", "ffh")
 
-inline constexpr int kMatmulBf16Kernels = 0 TERRACE_MATMUL_BF16(TERRACE_COUNT, );
-inline constexpr int kMatmulKernels = 1 + kMatmulBf16Kernels;
+/// matmul_add: c, a, b, result.
+#define TERRACE_MATMUL_ADD_BF16(X, fn) \
+  X(fn, "matmul_add", "fhhf")          \
+  X(fn, "matmul_add", "fhff")          \
+  X(fn, "matmul_add", "ffhf")
+
+inline constexpr int kMatmulBf16Kernels =
+    0 TERRACE_MATMUL_BF16(TERRACE_COUNT, ) TERRACE_MATMUL_ADD_BF16(TERRACE_COUNT, );
+inline constexpr int kMatmulKernels = 2 + kMatmulBf16Kernels;
 
 namespace portable {
 extern const ListedKernel kMatmul[kMatmulKernels];

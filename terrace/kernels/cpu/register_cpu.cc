@@ -3,6 +3,7 @@
 #include "terrace/kernels/cpu/kernels.h"
 #include "terrace/kernels/cpu/linear.h"
 #include "terrace/kernels/cpu/matmul.h"
+#include "terrace/kernels/cpu/matmul_weights.h"
 #include "terrace/kernels/cpu/training.h"
 
 namespace terrace {
@@ -55,6 +56,7 @@ void register_portable(KernelTable& table) {
   register_linear_portable(table);
   register_flash_portable(table);
   register_matmul_portable(table);
+  register_matmul_weights_portable(table);
   register_training_portable(table);
 }
 
@@ -64,6 +66,7 @@ void register_avx2(KernelTable& table) {
   register_linear_avx2(table);
   register_flash_avx2(table);
   register_matmul_avx2(table);
+  register_matmul_weights_avx2(table);
   register_training_avx2(table);
 }
 void register_avx512(KernelTable& table) {
@@ -71,6 +74,7 @@ void register_avx512(KernelTable& table) {
   register_linear_avx512(table);
   register_flash_avx512(table);
   register_matmul_avx512(table);
+  register_matmul_weights_avx512(table);
   register_training_avx512(table);
 }
 void register_avx512_bf16(KernelTable& table) {

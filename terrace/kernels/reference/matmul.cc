@@ -4,9 +4,12 @@
 
 namespace terrace::reference {
 
-void matmul(const KernelArgs& a) {
+namespace {
+
+/// z = op(x) op(y), plus what lies in `base` if that is not null.
+void product(const KernelArgs& a, const TensorView& x, const TensorView& y, const TensorView* base) {
   if (a.worker != 0) return;
-  const TensorView &x = a.in[0], &y = a.in[1], &z = a.out[0];
+  const TensorView& z = a.out[0];
   const bool tx = a.ints[0] != 0, ty = a.ints[1] != 0, flat = a.ints[2] != 0;
   const bool rounds = x.dtype == DType::bf16 || y.dtype == DType::bf16 || z.dtype == DType::bf16;
   const auto factor = [&](const TensorView& v, i64 row, i64 column) {
@@ -21,12 +24,17 @@ void matmul(const KernelArgs& a) {
   for (i64 b = 0; b < batch; ++b)
     for (i64 i = 0; i < m; ++i)
       for (i64 j = 0; j < n; ++j) {
-        double sum = 0;
+        double sum = base != nullptr ? element(*base, b * m + i, j) : 0;
         for (i64 e = 0; e < k; ++e)
           sum += (tx ? factor(x, b * rows_x + e, i) : factor(x, b * rows_x + i, e)) *
                  (ty ? factor(y, b * rows_y + j, e) : factor(y, b * rows_y + e, j));
         put(z, b * m + i, j, sum);
       }
 }
+
+}  // namespace
+
+void matmul(const KernelArgs& a) { product(a, a.in[0], a.in[1], nullptr); }
+void matmul_add(const KernelArgs& a) { product(a, a.in[1], a.in[2], a.in); }
 
 }  // namespace terrace::reference

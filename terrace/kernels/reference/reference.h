@@ -23,6 +23,7 @@
   X(attention)                       \
   X(fill)                            \
   X(matmul)                          \
+  X(matmul_add)                      \
   X(sub)                             \
   X(div)                             \
   X(scale)                           \

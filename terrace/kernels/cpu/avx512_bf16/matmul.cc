@@ -76,6 +76,7 @@ void pair_turned_panels(const TensorView& m, i64 row, i64 rows, i64 column, i64 
 
 /// A pair of bf16 in each slot.
 struct PairSlots {
+  using Arithmetic = PairSlots;
   static constexpr i64 kEntries = 2;
   static F multiply(F a, F b, F sum) { return Pairs::multiply(a, b, sum); }
   static Packing packing(const TensorView& a, bool turned_a, const TensorView& b, bool turned_b) {
@@ -110,6 +111,8 @@ struct PairSlots {
 namespace terrace::TERRACE_AVX512_BF16 {
 
 void matmul(const KernelArgs& a) { matmul_body<PairSlots>(a); }
-extern const ListedKernel kMatmul[kMatmulBf16Kernels] = {TERRACE_MATMUL_BF16(TERRACE_ROW, matmul)};
+void matmul_add(const KernelArgs& a) { matmul_add_body<PairSlots>(a); }
+extern const ListedKernel kMatmul[kMatmulBf16Kernels] = {TERRACE_MATMUL_BF16(TERRACE_ROW, matmul)
+                                                             TERRACE_MATMUL_ADD_BF16(TERRACE_ROW, matmul_add)};
 
 }  // namespace terrace::TERRACE_AVX512_BF16

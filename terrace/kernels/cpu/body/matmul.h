@@ -7,6 +7,7 @@
 
 #include "terrace/kernels/cpu/body/math.h"
 #include "terrace/kernels/cpu/body/matmul_pack.h"
+#include "terrace/kernels/cpu/body/matmul_weights.h"
 #include "terrace/kernels/kernel.h"
 
 namespace terrace {
@@ -21,7 +22,9 @@ struct Product {
   bool turned_a, turned_b;
   i64 m, n, k;
   Packing pack;
-  bool rounds;  ///< c is bf16: sums are kept in the scratch
+  bool rounds;      ///< c is bf16: sums are kept in the scratch
+  bool adds;        ///< to what lies in `base`
+  TensorView base;  ///< may be c itself
 };
 
 /// c[r][column ..] (+)= the chain over slots t < depth of a[r][t] b[t][..], R rows by N vectors. c is asked for early,
@@ -123,7 +126,7 @@ template <class Slots>
     for (i64 r = 0; r < m; ++r)
       c[r] = p.rounds ? scratch.sums + (depth < p.k ? r0 - rows.begin + r : r) * scratch.sums_stride
                       : floats_at(p.c, r0 + r) + columns.begin;
-    multiply_rows<Slots>(m, scratch.a, scratch.b, slots, padded * kPanel, c, n, k0 > 0);
+    multiply_rows<Slots>(m, scratch.a, scratch.b, slots, padded * kPanel, c, n, k0 > 0 || p.adds);
     if (!p.rounds || k0 + depth < p.k) continue;
     for (i64 r = 0; r < m; ++r) {
       Bf16* to = reinterpret_cast<Bf16*>(row_at(p.c, r0 + r)) + columns.begin;
@@ -141,7 +144,11 @@ inline void multiply_part(const Product& p, Range rows, Range columns, i64 at_on
   for (int i = 0; i < blocks; ++i) {
     Range some = share(n, kPanel, i, static_cast<int>(blocks));
     some = {columns.begin + some.begin, columns.begin + some.end};
-    if (p.k == 0)
+    if (p.adds && p.base.data != p.c.data)
+      for (i64 r = rows.begin; r < rows.end; ++r)
+        std::memcpy(floats_at(p.c, r) + some.begin, floats_at(p.base, r) + some.begin,
+                    static_cast<std::size_t>(4 * (some.end - some.begin)));
+    if (p.k == 0 && !p.adds)
       for (i64 r = rows.begin; r < rows.end; ++r) {
         const i64 size = p.rounds ? 2 : 4;
         std::memset(row_at(p.c, r) + size * some.begin, 0, static_cast<std::size_t>(size * (some.end - some.begin)));
@@ -159,24 +166,28 @@ inline i64 columns_at_once(u64 cache_bytes) {
   return fit < 128 ? 128 : least(fit, kMatmulColumns);
 }
 
-template <class Slots>
-inline void matmul_body(const KernelArgs& args) {
+using PackingFn = Packing (*)(const TensorView& a, bool turned_a, const TensorView& b, bool turned_b);
+
+/// `in`: a and b; `base`: what is added to, or null.
+template <class Arithmetic>
+inline void multiply_matrices(const KernelArgs& args, const TensorView* in, const TensorView* base, PackingFn packing) {
   Product p;
   p.turned_a = args.ints[0] != 0;
   p.turned_b = args.ints[1] != 0;
   const bool flat = args.ints[2] != 0;
   const auto matrix = [&](const TensorView& v, i64 i) { return flat ? flattened(v) : matrix_at(v, i); };
   i64 batch = 1;
-  for (int a = 0; !flat && a + 2 < args.in[0].rank; ++a) batch *= args.in[0].dim[a];
+  for (int a = 0; !flat && a + 2 < in[0].rank; ++a) batch *= in[0].dim[a];
   if (batch == 0) return;
-  p.a = matrix(args.in[0], 0);
-  p.b = matrix(args.in[1], 0);
+  p.a = matrix(in[0], 0);
+  p.b = matrix(in[1], 0);
   p.m = p.turned_a ? columns_of(p.a) : rows_of(p.a);
   p.k = p.turned_a ? rows_of(p.a) : columns_of(p.a);
   p.n = p.turned_b ? rows_of(p.b) : columns_of(p.b);
   if (p.m == 0 || p.n == 0) return;
   p.rounds = args.out[0].dtype == DType::bf16;
-  p.pack = Slots::packing(p.a, p.turned_a, p.b, p.turned_b);
+  p.adds = base != nullptr;
+  p.pack = packing(p.a, p.turned_a, p.b, p.turned_b);
 
   // Pieces of all matrices in one row, cut where it is fairest.
   const i64 across = (p.n + kPanel - 1) / kPanel, down = (p.m + kTileRows - 1) / kTileRows;
@@ -190,11 +201,21 @@ inline void matmul_body(const KernelArgs& args) {
   for (i64 i = mine.begin / pieces; i * pieces < mine.end; ++i) {
     const i64 first = mine.begin > i * pieces ? mine.begin - i * pieces : 0, end = least(mine.end - i * pieces, pieces);
     const Range part = {first * unit, least(end * unit, all)};
-    p.a = matrix(args.in[0], i);
-    p.b = matrix(args.in[1], i);
+    p.a = matrix(in[0], i);
+    p.b = matrix(in[1], i);
     p.c = matrix(args.out[0], i);
-    multiply_part<Slots>(p, by_rows ? part : Range{0, p.m}, by_rows ? Range{0, p.n} : part, at_once, scratch);
+    if (p.adds) p.base = matrix(*base, i);
+    multiply_part<Arithmetic>(p, by_rows ? part : Range{0, p.m}, by_rows ? Range{0, p.n} : part, at_once, scratch);
   }
+}
+
+template <class Slots>
+inline void matmul_body(const KernelArgs& args) {
+  multiply_matrices<typename Slots::Arithmetic>(args, args.in, nullptr, Slots::packing);
+}
+template <class Slots>
+inline void matmul_add_body(const KernelArgs& args) {
+  multiply_matrices<typename Slots::Arithmetic>(args, args.in + 1, args.in, Slots::packing);
 }
 
 }  // namespace

@@ -164,6 +164,7 @@ inline void pack_b(bool turned, Packing& to) {
 
 /// A float in each slot of the packed operands.
 struct FloatSlots {
+  using Arithmetic = FloatSlots;      ///< what the tiles need to know: others differ in packing only
   static constexpr i64 kEntries = 1;  ///< of k in a slot
   static F multiply(F a, F b, F sum) { return V::fma(a, b, sum); }
   static Packing packing(const TensorView&, bool turned_a, const TensorView&, bool turned_b) {

@@ -3,57 +3,10 @@
 
 #include "terrace/kernels/cpu/linear_floats.h"
 #include "terrace/kernels/cpu/linear_split.h"
-#include "terrace/kernels/half.h"
+#include "terrace/kernels/cpu/portable/decode.h"
 
 namespace terrace::portable {
 namespace {
-
-inline float half_at(const unsigned char* p) {
-  std::uint16_t h;
-  __builtin_memcpy(&h, p, 2);
-  return half_to_float(h);
-}
-
-/// A block of a weight: element = d q + m.
-struct Block {
-  signed char q[32];
-  float d, m;
-};
-
-inline void unpack_nibbles(const unsigned char* p, int bias, Block& b) {
-  for (int i = 0; i < 16; ++i) {
-    b.q[i] = static_cast<signed char>((p[i] & 15) - bias);
-    b.q[i + 16] = static_cast<signed char>((p[i] >> 4) - bias);
-  }
-}
-
-struct Q8_0 : BlockOffset<34> {
-  static constexpr int kBytes = 34;
-  static constexpr bool kHasMin = false;
-  static void unpack(const unsigned char* p, Block& b) {
-    b.d = half_at(p);
-    __builtin_memcpy(b.q, p + 2, 32);
-  }
-};
-
-struct Q4_0 : BlockOffset<18> {
-  static constexpr int kBytes = 18;
-  static constexpr bool kHasMin = false;
-  static void unpack(const unsigned char* p, Block& b) {
-    b.d = half_at(p);
-    unpack_nibbles(p + 2, 8, b);
-  }
-};
-
-struct Q4_1 : BlockOffset<20> {
-  static constexpr int kBytes = 20;
-  static constexpr bool kHasMin = true;
-  static void unpack(const unsigned char* p, Block& b) {
-    b.d = half_at(p);
-    b.m = half_at(p + 2);
-    unpack_nibbles(p + 4, 0, b);
-  }
-};
 
 /// Signed operands of their own type: g++ 12 gets a sum over casts of unsigned bytes wrong.
 inline int dot32(const signed char* a, const signed char* b) {
@@ -116,26 +69,6 @@ struct F32 : DenseOffset<4> {
   static void decode(const unsigned char* p, Four::F* v) { __builtin_memcpy(v, p, 128); }
 };
 
-struct F16 : DenseOffset<2> {
-  static void decode(const unsigned char* p, Four::F* v) {
-    for (int i = 0; i < 32; ++i) v[i / 4][i % 4] = half_at(p + i * 2);
-  }
-};
-
-template <class W>
-struct Dequantized : W {
-  static void decode(const unsigned char* p, Four::F* v) {
-    Block b;
-    W::unpack(p, b);
-    float f[32];
-    for (int i = 0; i < 32; ++i) {
-      f[i] = b.d * static_cast<float>(b.q[i]);
-      if constexpr (W::kHasMin) f[i] += b.m;
-    }
-    __builtin_memcpy(v, f, sizeof f);
-  }
-};
-
 }  // namespace
 
 void linear_q8a_q8_0(const KernelArgs& a) { run_blocks<Q8_0>(a); }
@@ -143,8 +76,8 @@ void linear_q8a_q4_0(const KernelArgs& a) { run_blocks<Q4_0>(a); }
 void linear_q8a_q4_1(const KernelArgs& a) { run_blocks<Q4_1>(a); }
 void linear_f32_f32(const KernelArgs& a) { FloatLinear<Four, F32>::run(a); }
 void linear_f32_f16(const KernelArgs& a) { FloatLinear<Four, F16>::run(a); }
-void linear_f32_q8_0(const KernelArgs& a) { FloatLinear<Four, Dequantized<Q8_0>>::run(a); }
-void linear_f32_q4_0(const KernelArgs& a) { FloatLinear<Four, Dequantized<Q4_0>>::run(a); }
-void linear_f32_q4_1(const KernelArgs& a) { FloatLinear<Four, Dequantized<Q4_1>>::run(a); }
+void linear_f32_q8_0(const KernelArgs& a) { FloatLinear<Four, Q8_0>::run(a); }
+void linear_f32_q4_0(const KernelArgs& a) { FloatLinear<Four, Q4_0>::run(a); }
+void linear_f32_q4_1(const KernelArgs& a) { FloatLinear<Four, Q4_1>::run(a); }
 
 }  // namespace terrace::portable
