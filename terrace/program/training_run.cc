@@ -6,10 +6,12 @@
 #include <cstring>
 
 #include "terrace/core/error.h"
+#include "terrace/passes/fuse.h"
 
 namespace terrace {
 
-TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions options)
+TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions options,
+                         std::span<const std::string> no_fuse)
     : config_(std::move(config)), task_(make_task(config_)) {
   GraphBuilder b;
   parameters_ = task_->declare(b);
@@ -30,11 +32,19 @@ TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions opt
   b.output(update_.loss);
   b.output(update_.rate);
   if (update_.squares != kNone) b.output(update_.squares);
-  for (const Metric& m : metrics_) {
-    b.output(m.value);
-    options.evaluation.push_back(m.value);
-  }
-  trainer_ = std::make_unique<Trainer>(b.finish(), update_, parameters_, std::move(machine), options);
+  for (const Metric& m : metrics_) b.output(m.value);
+  passes::Rewritten fused = passes::fuse(b.finish(), no_fuse, update_.changed);
+  renumber(fused.value);
+  for (const Metric& m : metrics_) options.evaluation.push_back(m.value);
+  trainer_ = std::make_unique<Trainer>(std::move(fused.graph), update_, parameters_, std::move(machine), options);
+}
+
+void TrainingRun::renumber(std::span<const ValueId> to) {
+  for (ValueId& v : inputs_) v = to[v];
+  for (Metric& m : metrics_) m.value = to[m.value];
+  count_ = to[count_];
+  update_ = nn::renumbered(update_, to);
+  parameters_ = nn::renumbered(parameters_, to);
 }
 
 i64 TrainingRun::parameter_count() const {
