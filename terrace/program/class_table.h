@@ -16,7 +16,7 @@ struct Roofline {
   OpsPerSecond peak;
   BytesPerSecond bandwidth;
 };
-/// Measures both, in about a second.
+/// The best of several measurements of each, in about a second.
 Roofline measure_roofline(int threads, Isa isa);
 
 struct ClassRow {
