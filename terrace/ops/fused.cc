@@ -82,7 +82,8 @@ const OpDef add_layer_norm{"add_layer_norm",
                            {parallel_axis("n", {0, 0, -1, -1, 0, 0, 0})},
                            0,
                            false,
-                           grad_add_norm<true>};
+                           grad_add_norm<true>,
+                           0b11};
 const OpDef add_rms_norm{"add_rms_norm",
                          kClass,
                          3,
@@ -93,9 +94,20 @@ const OpDef add_rms_norm{"add_rms_norm",
                          {parallel_axis("n", {0, 0, -1, 0, 0, 0})},
                          0,
                          false,
-                         grad_add_norm<false>};
-const OpDef norm_grad_add{"norm_grad_add",     kClass,   5,          1,
-                          infer_norm_grad_add, cost<10>, no_scratch, {parallel_axis("n", {0, -1, 0, 0, 0, 0})}};
+                         grad_add_norm<false>,
+                         0b11};
+const OpDef norm_grad_add{"norm_grad_add",
+                          kClass,
+                          5,
+                          1,
+                          infer_norm_grad_add,
+                          cost<10>,
+                          no_scratch,
+                          {parallel_axis("n", {0, -1, 0, 0, 0, 0})},
+                          0,
+                          false,
+                          nullptr,
+                          0b1001};
 const OpDef bias_activation{"bias_activation",
                             OpClass::elementwise,
                             2,
@@ -106,9 +118,19 @@ const OpDef bias_activation{"bias_activation",
                             {parallel_axis("n", {0, -1, 0})},
                             0,
                             false,
-                            grad_bias_activation};
-const OpDef bias_activation_grad{
-    "bias_activation_grad",     OpClass::elementwise,      3,          1,
-    infer_bias_activation_grad, cost_activation<1, 16, 8>, no_scratch, {parallel_axis("n", {0, -1, 0, 0})}};
+                            grad_bias_activation,
+                            0b1};
+const OpDef bias_activation_grad{"bias_activation_grad",
+                                 OpClass::elementwise,
+                                 3,
+                                 1,
+                                 infer_bias_activation_grad,
+                                 cost_activation<1, 16, 8>,
+                                 no_scratch,
+                                 {parallel_axis("n", {0, -1, 0, 0})},
+                                 0,
+                                 false,
+                                 nullptr,
+                                 0b1};
 
 }  // namespace terrace::ops

@@ -53,7 +53,17 @@ constexpr auto kMove = OpClass::data_movement;
 
 const OpDef split_heads{"split_heads", kMove, 1, 1, infer_split, cost_move, no_scratch, {}, 0, false, grad_split};
 const OpDef merge_heads{"merge_heads", kMove, 1, 1, infer_merge, cost_move, no_scratch, {}, 0, false, grad_merge};
-const OpDef causal_softmax{
-    "causal_softmax", OpClass::normalisation, 1, 1, infer_causal, cost_causal, no_scratch, {}, 0, false, grad_causal};
+const OpDef causal_softmax{"causal_softmax",
+                           OpClass::normalisation,
+                           1,
+                           1,
+                           infer_causal,
+                           cost_causal,
+                           no_scratch,
+                           {},
+                           0,
+                           false,
+                           grad_causal,
+                           0b1};
 
 }  // namespace terrace::ops
