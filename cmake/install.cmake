@@ -1,7 +1,7 @@
 # cmake --install build/release --prefix DIR: the tool, described machines, and the library for find_package(Terrace).
 include(GNUInstallDirs)
 set(package ${CMAKE_INSTALL_LIBDIR}/cmake/Terrace)
-set(libraries core graph ops machine kernels plan planner engine run sim nn io program)
+set(libraries core graph ops passes machine kernels plan planner engine run sim nn io program)
 list(TRANSFORM libraries PREPEND terrace_)
 foreach(library ${libraries})
   string(REPLACE terrace_ "" short ${library})

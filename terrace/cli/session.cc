@@ -117,6 +117,17 @@ Bytes budget_or_default(const Args& args, const std::string& model) {
   return given ? *given : default_budget();
 }
 
+std::vector<std::string> no_fuse_of(const Args& args) {
+  std::vector<std::string> names;
+  const std::string text = args.text("no-fuse", "");
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find(',', at), text.size());
+    names.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return names;
+}
+
 std::optional<BoundRates> rates_flag(const Args& args) {
   const auto path = args.text("rates");
   if (!path) return std::nullopt;

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "terrace/cli/args.h"
 #include "terrace/cli/enforce.h"
@@ -23,6 +24,8 @@ Bytes budget_or_default(const Args& args, const std::string& model);
 TextOptions text_options(const Args& args, const std::string& model);
 HostOptions host_options(const Args& args);
 SamplerOptions sampler_options(const Args& args, double temperature);
+/// Names in --no-fuse.
+std::vector<std::string> no_fuse_of(const Args& args);
 /// --rates FILE.
 std::optional<BoundRates> rates_flag(const Args& args);
 

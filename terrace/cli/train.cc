@@ -143,7 +143,7 @@ int train(const Args& args) {
   options.budget = budget_of(args, "");
   options.threads = threads_of(args);
   options.isa = isa_of(args);
-  TrainingRun run(std::move(config), machine, options);
+  TrainingRun run(std::move(config), machine, options, no_fuse_of(args));
   const bool resume = args.has("resume");
   prepare_folder(run, resume);
   std::FILE* out = text_stream(args);
@@ -211,7 +211,7 @@ int train(const Args& args) {
   return 0;
 }
 
-constexpr const char* kFlags[] = {"resume", "budget", "threads", "machine", "isa", "seed"};
+constexpr const char* kFlags[] = {"resume", "budget", "threads", "machine", "isa", "seed", "no-fuse"};
 
 }  // namespace
 

@@ -93,6 +93,7 @@ class GraphBuilder {
   /// The same for the usual op with one output.
   ValueId call(const OpDef& op, std::vector<ValueId> inputs, Attrs attrs = {}, std::string name = {});
   void output(ValueId v);
+  void rename(ValueId v, std::string name) { graph_.values_[v].name = std::move(name); }
   const TensorSpec& spec(ValueId v) const { return graph_.values_[v].spec; }
   /// What has been recorded so far.
   const Graph& graph() const { return graph_; }

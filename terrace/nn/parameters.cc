@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "terrace/ops/fused.h"
 #include "terrace/ops/gradient.h"
 #include "terrace/ops/ops.h"
 
@@ -26,10 +27,21 @@ void philox(u64 counter, u64 key, u32 (&out)[4]) {
   for (int i = 0; i < 4; ++i) out[i] = c[i];
 }
 
-Attrs with_float(double x) {
+Attrs with_floats(double x, double y = 0) {
   Attrs a;
-  a.floats[0] = x;
+  a.floats = {x, y, 0, 0};
   return a;
+}
+
+/// The next versions of w, m, v. floats = {b1, b2, eps, decay} as in ops::adamw.
+std::vector<ValueId> adamw_in_parts(GraphBuilder& b, ValueId w, ValueId m, ValueId v, ValueId g, ValueId rate,
+                                    const std::array<double, 4>& f, const std::string& name) {
+  w = b.call(ops::rescale, {w, rate}, with_floats(1, -f[3]));
+  m = b.call(ops::blend, {m, g, rate}, with_floats(f[0]), name + ".1");
+  v = b.call(ops::rescale, {v, rate}, with_floats(f[1]));
+  v = b.call(ops::add_square, {v, g, rate}, with_floats(f[1]), name + ".2");
+  const ValueId root = b.call(ops::root, {v, rate}, with_floats(f[2]));
+  return {b.call(ops::descend, {w, m, root, rate}, {}, name), m, v};
 }
 
 }  // namespace
@@ -49,6 +61,20 @@ void initialize(const Parameter& p, u64 seed, std::span<float> out) {
         out[i + j + 1] = static_cast<float>(p.deviation == 0 ? p.constant : radius * std::sin(angle));
     }
   }
+}
+
+std::vector<Parameter> renumbered(std::span<const Parameter> parameters, std::span<const ValueId> to) {
+  std::vector<Parameter> all(parameters.begin(), parameters.end());
+  for (Parameter& p : all) p.value = to[p.value];
+  return all;
+}
+
+Update renumbered(Update u, std::span<const ValueId> to) {
+  for (ValueId* v : {&u.loss, &u.squares, &u.rate})
+    if (*v != kNone) *v = to[*v];
+  for (ValueId& v : u.changed) v = to[v];
+  u.moments = renumbered(u.moments, to);
+  return u;
 }
 
 Update add_adamw(GraphBuilder& b, const std::function<ValueId(i64)>& loss, i64 parts,
@@ -71,13 +97,15 @@ Update add_adamw(GraphBuilder& b, const std::function<ValueId(i64)>& loss, i64 p
   const auto update = [&](std::size_t i, ValueId g) {
     Attrs a;
     a.floats = {o.beta1, o.beta2, o.eps, parameters[i].decays ? o.decay : 0};
-    const auto next = b.apply(ops::adamw, {wrt[i], m[i], v[i], g, u.rate}, a, parameters[i].name + "'");
+    const std::string name = parameters[i].name + "'";
+    const auto next = o.one_pass ? b.apply(ops::adamw, {wrt[i], m[i], v[i], g, u.rate}, a, name)
+                                 : adamw_in_parts(b, wrt[i], m[i], v[i], g, u.rate, a.floats, name);
     u.changed.insert(u.changed.end(), next.begin(), next.end());
   };
   const bool at_once = parts == 1 && o.clip == 0;
   for (i64 part = 0; part < parts; ++part) {
     ValueId mean = loss(part);
-    if (parts > 1) mean = b.call(ops::scale, {mean}, with_float(1 / static_cast<double>(parts)));
+    if (parts > 1) mean = b.call(ops::scale, {mean}, with_floats(1 / static_cast<double>(parts)));
     const auto of_part = gradients(b, mean, wrt, [&](std::size_t i, ValueId g) {
       if (at_once) update(i, g);
     });
@@ -91,7 +119,7 @@ Update add_adamw(GraphBuilder& b, const std::function<ValueId(i64)>& loss, i64 p
         const ValueId s = b.call(ops::total, {b.call(ops::square_sums, {g})});
         u.squares = u.squares == kNone ? s : b.call(ops::add, {u.squares, s});
       }
-      u.rate = b.call(ops::clip, {u.rate, u.squares}, with_float(o.clip), "clipped_rate");
+      u.rate = b.call(ops::clip, {u.rate, u.squares}, with_floats(o.clip), "clipped_rate");
     }
     for (std::size_t i = 0; i < wrt.size(); ++i) update(i, gradient[i]);
   }

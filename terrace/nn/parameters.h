@@ -28,6 +28,7 @@ struct AdamW {
   double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1;
   double clip = 0;  ///< largest global norm of the gradient; 0: none, then each tensor is updated as soon as it can be
   i64 warm_up = 0, steps = 1000;
+  bool one_pass = true;  ///< false: in parts, each a pass over memory, as frameworks without a fused kernel have it
 };
 
 /// What an optimizer added to a graph.
@@ -38,6 +39,10 @@ struct Update {
   std::vector<ValueId> changed;  ///< last versions of all states: the goals of a training step
   std::vector<Parameter> moments;
 };
+
+/// The same after a pass over the graph: `to` says by old value what the new one is.
+Update renumbered(Update update, std::span<const ValueId> to);
+std::vector<Parameter> renumbered(std::span<const Parameter> parameters, std::span<const ValueId> to);
 
 /// Appends gradients of `loss(part)` for part = 0 .. parts-1, averaged, and the update of every parameter. `step` is a
 /// state i32 [1] that is advanced. With several parts (gradient accumulation) each is a pass forward and back of its

@@ -1,5 +1,8 @@
 #include "terrace/ops/ops.h"
 
+#include "terrace/ops/fused.h"
+#include "terrace/ops/standard_attention.h"
+
 namespace terrace::ops {
 
 std::span<const OpDef* const> all() {
@@ -64,7 +67,20 @@ std::span<const OpDef* const> all() {
                                           &clip,
                                           &adamw,
                                           &sgd,
-                                          &accumulate};
+                                          &accumulate,
+                                          &add_layer_norm,
+                                          &add_rms_norm,
+                                          &norm_grad_add,
+                                          &bias_activation,
+                                          &bias_activation_grad,
+                                          &rescale,
+                                          &blend,
+                                          &add_square,
+                                          &root,
+                                          &descend,
+                                          &split_heads,
+                                          &merge_heads,
+                                          &causal_softmax};
   return kAll;
 }
 

@@ -1,4 +1,5 @@
 // What changes states: dropout's and the optimizers' step count, learning rate, clipping, AdamW, SGD, accumulation.
+#include "terrace/ops/fused.h"
 #include "terrace/ops/ops.h"
 #include "terrace/ops/support.h"
 
@@ -45,6 +46,14 @@ std::vector<TensorSpec> infer_sgd(std::span<const TensorSpec> in, const Attrs&) 
   require(in[3] == kRate, "needs a rate f32 [4]");
   return {in[0], in[1]};
 }
+/// The parts of AdamW: tensors of one shape, then a rate.
+template <int alike>
+std::vector<TensorSpec> infer_part(std::span<const TensorSpec> in, const Attrs&) {
+  require(is_dense(in[0]), "needs dense f32 numbers");
+  for (int i = 1; i < alike; ++i) require(in[static_cast<std::size_t>(i)] == in[0], "needs tensors of one shape");
+  require(in[alike] == kRate, "needs a rate f32 [4]");
+  return {in[0]};
+}
 std::vector<TensorSpec> infer_accumulate(std::span<const TensorSpec> in, const Attrs&) {
   require(is_dense(in[0]) && in[1] == in[0], "needs two dense f32 tensors of one shape");
   return {in[0]};
@@ -75,5 +84,10 @@ const OpDef clip = optimizer("clip", 2, 1, 0, infer_clip, cost<4>);
 const OpDef adamw = optimizer("adamw", 5, 3, 3, infer_adamw, cost<5>);
 const OpDef sgd = optimizer("sgd", 4, 2, 2, infer_sgd, cost<3>);
 const OpDef accumulate = optimizer("accumulate", 2, 1, 1, infer_accumulate, cost<1>);
+const OpDef rescale = optimizer("rescale", 2, 1, 1, infer_part<1>, cost<1>);
+const OpDef blend = optimizer("blend", 3, 1, 1, infer_part<2>, cost<4>);
+const OpDef add_square = optimizer("add_square", 3, 1, 1, infer_part<2>, cost<4>);
+const OpDef root = optimizer("root", 2, 1, 0, infer_part<1>, cost<3>);
+const OpDef descend = optimizer("descend", 4, 1, 1, infer_part<3>, cost<3>);
 
 }  // namespace terrace::ops

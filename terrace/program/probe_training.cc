@@ -1,6 +1,7 @@
 // Operands of the training ops, as probe_kernels.cc makes them up for the others.
 #include <algorithm>
 
+#include "terrace/ops/fused.h"
 #include "terrace/ops/ops.h"
 #include "terrace/program/probe_parts.h"
 
@@ -97,8 +98,29 @@ bool training_inputs(std::string_view op, i64 n, i64 r, Attrs& a, std::vector<Te
     in = {rate, of({Dim(1)})};
   } else if (op == "adamw") {
     in = {x, x, x, x, rate};
-  } else if (op == "sgd") {
+  } else if (op == "sgd" || op == "descend") {
     in = {x, x, x, rate};
+  } else if (op == "rescale" || op == "root") {
+    in = {x, rate};
+  } else if (op == "blend" || op == "add_square") {
+    in = {x, x, rate};
+  } else if (op == "add_layer_norm") {
+    in = {x, x, vector, vector};
+  } else if (op == "add_rms_norm") {
+    in = {x, x, vector};
+  } else if (op == "norm_grad_add") {
+    in = {x, vector, stats, x, x};
+  } else if (op == "bias_activation" || op == "bias_activation_grad") {
+    a.ints[0] = static_cast<i64>(ops::Activation::gelu);
+    in = {x, vector};
+    if (op == "bias_activation_grad") in.push_back(x);
+  } else if (op == "causal_softmax") {
+    in = {of({Dim(n), Dim(n)})};
+  } else if (op == "split_heads") {
+    a.ints[0] = kHeads;
+    in = {of({Dim(1), Dim(n), Dim(kHeads * kHead)})};
+  } else if (op == "merge_heads") {
+    in = {of({Dim(1), Dim(kHeads), Dim(n), Dim(kHead)})};
   } else {
     return false;
   }

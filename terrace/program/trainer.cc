@@ -63,10 +63,10 @@ std::span<const float> Trainer::evaluate(std::span<const InputBinding> inputs) {
 
 std::span<const float> Trainer::output(ValueId v) const { return floats_of(program_->output(v)); }
 
-double Trainer::predicted_seconds() {
-  const double seconds = program_->predict("step", {}).totals.seconds;
+Trace Trainer::prediction() {
+  Trace trace = program_->predict("step", {});
   program_->reset_prediction();
-  return seconds;
+  return trace;
 }
 
 std::span<std::byte> Trainer::bytes(ValueId state) {

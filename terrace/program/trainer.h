@@ -36,7 +36,8 @@ class Trainer {
   /// An f32 output of the graph after the step or evaluation that computes it.
   std::span<const float> output(ValueId v) const;
   /// What a step would take on the plan's machine.
-  double predicted_seconds();
+  Trace prediction();
+  double predicted_seconds() { return prediction().totals.seconds; }
   /// The outputs of TrainerOptions::evaluation, without any change of states; the first of them.
   std::span<const float> evaluate(std::span<const InputBinding> inputs);
   /// A parameter's numbers (or a moment's), to be read or set between steps.

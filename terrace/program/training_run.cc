@@ -6,10 +6,12 @@
 #include <cstring>
 
 #include "terrace/core/error.h"
+#include "terrace/passes/fuse.h"
 
 namespace terrace {
 
-TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions options)
+TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions options,
+                         std::span<const std::string> no_fuse)
     : config_(std::move(config)), task_(make_task(config_)) {
   GraphBuilder b;
   parameters_ = task_->declare(b);
@@ -30,18 +32,25 @@ TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions opt
   b.output(update_.loss);
   b.output(update_.rate);
   if (update_.squares != kNone) b.output(update_.squares);
-  for (const Metric& m : metrics_) {
-    b.output(m.value);
-    options.evaluation.push_back(m.value);
-  }
-  Graph graph = b.finish();
+  for (const Metric& m : metrics_) b.output(m.value);
+  passes::Rewritten fused = passes::fuse(b.finish(), no_fuse, update_.changed);
+  renumber(fused.value);
+  for (const Metric& m : metrics_) options.evaluation.push_back(m.value);
   if (options.files = task_->files(); !options.files.empty()) {
     const std::optional<TierId> disk = machine.file_tier();
     if (!disk) throw Error(ErrorKind::usage, "the machine has no persistent tier to read the model from", machine.name);
-    options.weights = task_->weights(graph, *disk);
+    options.weights = task_->weights(fused.graph, *disk);
   }
   options.others = task_->memory_bytes();
-  trainer_ = std::make_unique<Trainer>(std::move(graph), update_, parameters_, std::move(machine), options);
+  trainer_ = std::make_unique<Trainer>(std::move(fused.graph), update_, parameters_, std::move(machine), options);
+}
+
+void TrainingRun::renumber(std::span<const ValueId> to) {
+  for (ValueId& v : inputs_) v = to[v];
+  for (Metric& m : metrics_) m.value = to[m.value];
+  count_ = to[count_];
+  update_ = nn::renumbered(update_, to);
+  parameters_ = nn::renumbered(parameters_, to);
 }
 
 i64 TrainingRun::parameter_count() const {

@@ -20,8 +20,8 @@ struct TrainStep {
 
 class TrainingRun {
  public:
-  /// Reads the data, builds the graph, plans. Errors as make_task and Trainer.
-  TrainingRun(TrainConfig config, Machine machine, TrainerOptions options);
+  /// Reads the data, builds the graph, fuses but for `no_fuse`, plans. Errors as make_task, passes::fuse and Trainer.
+  TrainingRun(TrainConfig config, Machine machine, TrainerOptions options, std::span<const std::string> no_fuse = {});
 
   const TrainConfig& config() const { return config_; }
   const TrainingTask& task() const { return *task_; }
@@ -44,6 +44,7 @@ class TrainingRun {
   std::string save();
 
  private:
+  void renumber(std::span<const ValueId> to);
   std::vector<InputBinding> bind(bool validation, i64 index);
   std::vector<io::CheckpointTensor> tensors() const;
   std::vector<ValueId> states() const;

@@ -33,11 +33,42 @@ TEST(Bench, AttentionIsDrawnAgainstTheCache) {
   EXPECT_NE(testing::slurp(folder / "plot.svg").find("</svg>"), std::string::npos);
 }
 
+TEST(Bench, AStepIsToldByClass) {
+  const testing::TemporaryFolder folder;
+  const auto measure = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"bench",   "step", "--model", "char", "--layers",  "1", "--length",  "8",
+                                     "--batch", "2",    "--json",  "-",    "--repeats", "1", "--threads", "1"};
+    args.insert(args.end(), more.begin(), more.end());
+    const testing::Outcome o = testing::tool(folder, args);
+    EXPECT_EQ(o.code, 0) << o.err;
+    std::map<std::string, nlohmann::json> rows;
+    for (const auto& r : o.json["rows"]) rows[r["name"]] = r;
+    double seconds = 0;
+    for (const auto& [name, r] : rows) {
+      EXPECT_EQ(r["unit"], "seconds");
+      EXPECT_LE(r["min"], r["median"]);
+      if (name != "step") seconds += r["median"].get<double>();
+    }
+    EXPECT_NEAR(seconds, rows["step"]["median"].get<double>(), 1e-9);
+    return rows;
+  };
+  auto fused = measure({}), plain = measure({"--no-fuse", "all"}), standard = measure({"--attention", "standard"});
+  EXPECT_GT(plain["optimizer"]["steps"], fused["optimizer"]["steps"]);
+  EXPECT_GT(plain["optimizer"]["bytes"], 2 * fused["optimizer"]["bytes"].get<double>());
+  EXPECT_GT(plain["normalisation"]["steps"], fused["normalisation"]["steps"]);
+  EXPECT_EQ(plain["contraction"]["flops"], fused["contraction"]["flops"]);
+  EXPECT_GT(fused["attention"]["steps"], 0);
+  EXPECT_FALSE(standard.contains("attention"));
+  EXPECT_GT(standard["contraction"]["steps"], fused["contraction"]["steps"]);
+}
+
 TEST(Bench, RefusesWhatItDoesNotKnow) {
   const testing::TemporaryFolder folder;
   EXPECT_EQ(testing::tool(folder, {"bench", "everything"}).code, 2);
   EXPECT_EQ(testing::tool(folder, {"bench", "attention", "--cache", "1"}).code, 2);
   EXPECT_EQ(testing::tool(folder, {"bench", "attention", "--head-size", "257"}).code, 2);
+  EXPECT_EQ(testing::tool(folder, {"bench", "step", "--model", "llama"}).code, 2);
+  EXPECT_EQ(testing::tool(folder, {"bench", "step", "--model", "char", "--no-fuse", "everything"}).code, 2);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include "terrace/core/error.h"
 #include "terrace/nn/loss.h"
+#include "terrace/ops/fused.h"
+#include "terrace/ops/standard_attention.h"
 
 namespace terrace {
 namespace {
@@ -174,6 +176,33 @@ TEST_P(Gradients, Dropout) {
   a.floats[0] = 0.3;
   const ValueId y = c.b.call(ops::dropout, {x, step}, a);
   c.expect_gradient(c.b.call(ops::mul, {y, y}));
+}
+
+TEST_P(Gradients, SumsWithNorms) {
+  const i64 k = size(3, 9);
+  const Shape s{Dim(size(1, 3)), Dim(size(1, 4)), Dim(k)};
+  const auto y = c.b.apply(ops::add_layer_norm, {c.x(s), c.x(s), c.x({Dim(k)}), c.x({Dim(k)})}, floats(1e-3));
+  const auto z = c.b.apply(ops::add_rms_norm, {y[0], y[1], c.x({Dim(k)})}, floats(1e-3));
+  c.expect_gradient(c.b.call(ops::mul, {z[1], y[0]}));  // the second sum is not read
+}
+
+TEST_P(Gradients, BiasesWithActivations) {
+  const i64 k = size(4, 9);
+  const ValueId x = c.x({Dim(size(1, 4)), Dim(k)}, 3);
+  ValueId sum = x;
+  for (const i64 f : {0, 1, 2})
+    sum = c.b.call(ops::add, {sum, c.b.call(ops::bias_activation, {x, c.x({Dim(k)}, 3)}, ints(f))});
+  c.expect_gradient(c.b.call(ops::mul, {sum, sum}));
+}
+
+TEST_P(Gradients, StandardAttention) {
+  const i64 heads = size(1, 3), d = size(1, 4), batch = size(1, 2), n = size(2, 5), m = n + size(0, 2);
+  const auto by_head = [&](i64 length) {
+    return c.b.call(ops::split_heads, {c.x({Dim(batch), Dim(length), Dim(heads * d)})}, ints(heads));
+  };
+  const ValueId q = by_head(n), k = by_head(m), v = by_head(m);
+  const ValueId weights = c.b.call(ops::causal_softmax, {c.b.call(ops::matmul, {q, k}, ints(0, 1))});
+  c.expect_gradient(c.b.call(ops::merge_heads, {c.b.call(ops::matmul, {weights, v})}));
 }
 
 TEST(Gradient, OfSharedValuesIsSummedInTheOrderOfTheSweep) {

@@ -177,6 +177,30 @@ inline void expect_norms(const KernelTable& table) {
   }
 }
 
+/// [.., n, m], where rows see all, some or no columns.
+inline void expect_causal_softmax(const KernelTable& table) {
+  std::mt19937 rng(9);
+  for (const Dims& d : {Dims{1, 1}, {7, 7}, {2, 3, 5, 70}, {2, 70, 5}, {33, 100}, {0, 8}}) {
+    Case c{{random_operand(rng, d, 3)}, {empty(d)}};
+    c.tolerance = 1e-6;
+    expect_kernels(table, "causal_softmax", c);
+  }
+}
+
+inline void expect_heads(const KernelTable& table) {
+  std::mt19937 rng(10);
+  for (const Dims& d : {Dims{1, 1, 1, 1}, {2, 3, 5, 7}, {3, 2, 1, 16}, {1, 12, 9, 64}}) {
+    const Dims merged = {d[0], d[2], d[1] * d[3]};
+    Case split{{random_operand(rng, merged)}, {empty(d)}};
+    split.ints[0] = d[1];
+    split.tolerance = 1e-30;
+    expect_kernels(table, "split_heads", split);
+    Case merge{{random_operand(rng, d)}, {empty(merged)}};
+    merge.tolerance = 1e-30;
+    expect_kernels(table, "merge_heads", merge);
+  }
+}
+
 inline void expect_sums(const KernelTable& table) {
   std::mt19937 rng(4);
   std::vector<Dims> shapes = kShapes;
@@ -265,6 +289,30 @@ inline void expect_optimizers(const KernelTable& table) {
     sgd.floats[1] = 0.01;
     sgd.tolerance = 1e-6;
     expect_kernels(table, "sgd", sgd);
+  }
+}
+
+inline void expect_optimizer_parts(const KernelTable& table) {
+  std::mt19937 rng(11);
+  const Operand rate = filled(DType::f32, {4}, [](i64 i) { return std::vector{1e-2, 10.0, 1000.0, 0.5}[i]; });
+  for (const Dims& d : kShapes) {
+    const Operand x = random_operand(rng, d), y = random_operand(rng, d);
+    Operand positive = random_operand(rng, d);
+    for (i64 i = 0; i < positive.count(); ++i) positive.put(i, std::fabs(positive.at(i)) + 0.1);
+    const auto expect = [&](const char* op, std::vector<Operand> in, int in_place) {
+      Case c{in, {empty(d)}};
+      c.in.push_back(rate);
+      c.in_place = in_place;
+      if (in_place > 0) c.out[0] = in[0];
+      c.set_floats({0.3, 0.7});
+      c.tolerance = 1e-6;
+      expect_kernels(table, op, c);
+    };
+    expect("rescale", {x}, 1);
+    expect("blend", {x, y}, 1);
+    expect("add_square", {x, y}, 1);
+    expect("root", {positive}, 0);
+    expect("descend", {x, y, positive}, 1);
   }
 }
 

@@ -2,7 +2,7 @@
 #define TERRACE_SIMDE
 #include "terrace/kernels/cpu/avx512/training.cc"
 
-#include "kernels/training_check_ops.h"
+#include "kernels/fused_check_ops.h"
 
 namespace terrace {
 namespace {
@@ -27,6 +27,11 @@ TEST(EmulatedTraining, Loss) { expect_loss(table()); }
 TEST(EmulatedTraining, Dropout) { expect_dropout(table()); }
 TEST(EmulatedTraining, Casts) { expect_casts(table()); }
 TEST(EmulatedTraining, Optimizers) { expect_optimizers(table()); }
+TEST(EmulatedTraining, OptimizerParts) { expect_optimizer_parts(table()); }
+TEST(EmulatedTraining, CausalSoftmax) { expect_causal_softmax(table()); }
+TEST(EmulatedTraining, AddAndNorm) { expect_add_norms(table()); }
+TEST(EmulatedTraining, NormGradientAndAdd) { expect_norm_grad_add(table()); }
+TEST(EmulatedTraining, BiasAndActivation) { expect_bias_activations(table()); }
 
 }  // namespace
 }  // namespace terrace

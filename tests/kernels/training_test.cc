@@ -1,7 +1,7 @@
 // The training kernels that this processor can run, other than matrices and attention.
 #include <array>
 
-#include "kernels/training_check_ops.h"
+#include "kernels/fused_check_ops.h"
 #include "terrace/kernels/half.h"
 
 namespace terrace {
@@ -41,6 +41,12 @@ TEST(TrainingKernels, Loss) { expect_loss(table()); }
 TEST(TrainingKernels, Dropout) { expect_dropout(table()); }
 TEST(TrainingKernels, Casts) { expect_casts(table()); }
 TEST(TrainingKernels, Optimizers) { expect_optimizers(table()); }
+TEST(TrainingKernels, OptimizerParts) { expect_optimizer_parts(table()); }
+TEST(TrainingKernels, CausalSoftmax) { expect_causal_softmax(table()); }
+TEST(TrainingKernels, Heads) { expect_heads(table()); }
+TEST(TrainingKernels, AddAndNorm) { expect_add_norms(table()); }
+TEST(TrainingKernels, NormGradientAndAdd) { expect_norm_grad_add(table()); }
+TEST(TrainingKernels, BiasAndActivation) { expect_bias_activations(table()); }
 
 TEST(TrainingKernels, FillAndSpread) {
   std::mt19937 rng(20);

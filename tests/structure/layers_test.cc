@@ -26,13 +26,14 @@ const std::set<std::string> kTables = {"terrace/io/unicode_tables.cc"};
 // What any folder may use of kernels: how a kernel is called and found, never a kernel.
 const std::string kKernelHeader = "terrace/kernels/kernel.h";
 
-const std::set<std::string> kAll = {"core",   "graph", "ops", "machine", "plan", "planner", "kernels",
-                                    "engine", "run",   "sim", "nn",      "io",   "program"};
+const std::set<std::string> kAll = {"core",    "graph",  "ops", "passes", "machine", "plan", "planner",
+                                    "kernels", "engine", "run", "sim",    "nn",      "io",   "program"};
 /// What each folder may include besides itself; "kernel.h" is the one header of kernels.
 const std::map<std::string, std::set<std::string>> kMay = {
     {"core", {}},
     {"graph", {"core"}},
     {"ops", {"core", "graph"}},
+    {"passes", {"core", "graph", "ops"}},
     {"machine", {"core"}},
     {"kernels", {"core"}},
     {"plan", {"core", "graph", "machine"}},

@@ -31,6 +31,19 @@ void softmax(const KernelArgs& a) {
   }
 }
 
+void causal_softmax(const KernelArgs& a) {
+  if (a.worker != 0) return;
+  const TensorView &x = a.in[0], &y = a.out[0];
+  const i64 n = x.dim[x.rank - 2], m = columns_of(x);
+  for (i64 i = 0; i < rows_of(x); ++i) {
+    const i64 seen = std::clamp<i64>(i % n + 1 + m - n, 0, m);
+    double top = -INFINITY, sum = 0;
+    for (i64 c = 0; c < seen; ++c) top = std::max(top, element(x, i, c));
+    for (i64 c = 0; c < seen; ++c) sum += std::exp(element(x, i, c) - top);
+    for (i64 c = 0; c < m; ++c) put(y, i, c, c < seen ? std::exp(element(x, i, c) - top) / sum : 0);
+  }
+}
+
 void softmax_grad(const KernelArgs& a) {
   if (a.worker != 0) return;
   const TensorView &y = a.in[0], &dy = a.in[1];

@@ -101,6 +101,30 @@ void adamw(const KernelArgs& a) {
   }
 }
 
+void rescale(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return (a.floats[0] + a.floats[1] * element(a.in[1], 0, 0)) * element(a.in[0], i, c); });
+}
+void blend(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) {
+    const double m = element(a.in[0], i, c);
+    return m + (1 - a.floats[0]) * (element(a.in[2], 0, 3) * element(a.in[1], i, c) - m);
+  });
+}
+void add_square(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) {
+    const double g = element(a.in[2], 0, 3) * element(a.in[1], i, c);
+    return element(a.in[0], i, c) + (1 - a.floats[0]) * g * g;
+  });
+}
+void root(const KernelArgs& a) {
+  each(a, [&](i64 i, i64 c) { return std::sqrt(element(a.in[1], 0, 2) * element(a.in[0], i, c)) + a.floats[0]; });
+}
+void descend(const KernelArgs& a) {
+  const double rate = element(a.in[3], 0, 0) * element(a.in[3], 0, 1);
+  each(a,
+       [&](i64 i, i64 c) { return element(a.in[0], i, c) - rate * element(a.in[1], i, c) / element(a.in[2], i, c); });
+}
+
 void sgd(const KernelArgs& a) {
   if (a.worker != 0) return;
   const TensorView& rate = a.in[3];

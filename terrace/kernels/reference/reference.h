@@ -67,7 +67,20 @@
   X(clip)                            \
   X(adamw)                           \
   X(sgd)                             \
-  X(accumulate)
+  X(accumulate)                      \
+  X(add_layer_norm)                  \
+  X(add_rms_norm)                    \
+  X(norm_grad_add)                   \
+  X(bias_activation)                 \
+  X(bias_activation_grad)            \
+  X(rescale)                         \
+  X(blend)                           \
+  X(add_square)                      \
+  X(root)                            \
+  X(descend)                         \
+  X(split_heads)                     \
+  X(merge_heads)                     \
+  X(causal_softmax)
 
 namespace terrace::reference {
 

@@ -1,4 +1,4 @@
-// slice, pad, concat, transpose, and windows over images: elements in other places.
+// slice, pad, concat, transpose, heads, and windows over images: elements in other places.
 #include <cmath>
 
 #include "terrace/kernels/reference/element.h"
@@ -101,6 +101,19 @@ void transpose(const KernelArgs& a) {
     Index from{};
     for (int i = 0; i < a.out[0].rank; ++i) from[a.ints[0] >> (4 * i) & 15] = index[i];
     put_at(a.out[0], number, at(a.in[0], number_of(a.in[0], from)));
+  });
+}
+
+void split_heads(const KernelArgs& a) {
+  if (a.worker != 0) return;
+  each_index(a.out[0], [&](const Index& i, i64 number) {
+    put_at(a.out[0], number, at(a.in[0], number_of(a.in[0], Index{i[0], i[2], i[1] * a.out[0].dim[3] + i[3]})));
+  });
+}
+void merge_heads(const KernelArgs& a) {
+  if (a.worker != 0) return;
+  each_index(a.in[0], [&](const Index& i, i64 number) {
+    put_at(a.out[0], number_of(a.out[0], Index{i[0], i[2], i[1] * a.in[0].dim[3] + i[3]}), at(a.in[0], number));
   });
 }
 

@@ -54,9 +54,9 @@ inline void layer_norm_body(const KernelArgs& a) {
 inline void layer_norm_bf16_body(const KernelArgs& a) { layer_norm_body<Bf16>(a); }
 
 /// Inputs x, weight, stats, dy (of type T). With h = (x - mean) inverse and g = dy w: dx = inverse (g - mean(g) - h
-/// mean(g h)), without mean(g) for RMS norm.
+/// mean(g h)), without mean(g) for RMS norm; `more`, if given, is added.
 template <class T = float>
-inline void norm_grad_body(const KernelArgs& a) {
+inline void norm_grad_to(const KernelArgs& a, const TensorView* more) {
   const i64 k = columns_of(a.in[0]);
   const auto* w = reinterpret_cast<const float*>(a.in[1].data);
   const auto n = static_cast<float>(k);
@@ -70,12 +70,16 @@ inline void norm_grad_body(const KernelArgs& a) {
     const auto h = [&](i64 c) { return V::mul(V::sub(load_some(x + c, k - c, 0), mean), inverse); };
     const F g_mean = V::set(a.ints[0] != 0 ? sum_vectors(k, g) / n : 0);
     const F gh_mean = V::set(sum_vectors(k, [&](i64 c) { return V::mul(g(c), h(c)); }) / n);
-    for (i64 c = 0; c < k; c += V::kLanes)
-      store_some(dx + c, k - c, V::mul(inverse, V::sub(V::sub(g(c), g_mean), V::mul(h(c), gh_mean))));
+    const float* plus = more != nullptr ? floats_at(*more, i) : nullptr;
+    for (i64 c = 0; c < k; c += V::kLanes) {
+      const F d = V::mul(inverse, V::sub(V::sub(g(c), g_mean), V::mul(h(c), gh_mean)));
+      store_some(dx + c, k - c, plus != nullptr ? V::add(load_some(plus + c, k - c, 0), d) : d);
+    }
   }
 }
+inline void norm_grad_body(const KernelArgs& a) { norm_grad_to(a, nullptr); }
 
-inline void norm_grad_bf16_body(const KernelArgs& a) { norm_grad_body<Bf16>(a); }
+inline void norm_grad_bf16_body(const KernelArgs& a) { norm_grad_to<Bf16>(a, nullptr); }
 
 /// Inputs y, dy.
 inline void softmax_grad_body(const KernelArgs& a) {

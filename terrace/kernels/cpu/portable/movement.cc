@@ -1,4 +1,4 @@
-// fill, spread, scatter_rows, casts to the same type, slice, pad, concat, transpose: elements in other places.
+// fill, spread, scatter_rows, casts to the same type, slice, pad, concat, transpose, heads: elements in other places.
 #include <algorithm>
 #include <cstring>
 
@@ -29,6 +29,16 @@ void copy(const KernelArgs& a, const TensorView* from, const TensorView& to) {
 
 TensorView part(const TensorView& v, i64 axis, i64 begin, i64 end) {
   return terrace::slice(v, static_cast<int>(axis), begin, end);
+}
+
+/// x [B, T, h d] in the axes of heads [B, h, T, d].
+TensorView by_head(const TensorView& x, const TensorView& heads) {
+  TensorView v = heads;
+  v.data = x.data;
+  v.stride[0] = x.stride[0];
+  v.stride[1] = heads.dim[3] * heads.stride[3];
+  v.stride[2] = x.stride[1];
+  return v;
 }
 
 constexpr i64 kTile = 32;
@@ -116,6 +126,12 @@ void concat(const KernelArgs& a) {
   copy(a, &a.in[0], part(a.out[0], a.ints[0], 0, cut));
   copy(a, &a.in[1], part(a.out[0], a.ints[0], cut, end));
 }
+
+void split_heads(const KernelArgs& a) {
+  const TensorView from = by_head(a.in[0], a.out[0]);
+  copy(a, &from, a.out[0]);
+}
+void merge_heads(const KernelArgs& a) { copy(a, a.in, by_head(a.out[0], a.in[0])); }
 
 void transpose(const KernelArgs& a) {
   TensorView x = a.in[0];

@@ -5,10 +5,12 @@
 #include "terrace/kernels/cpu/body/activation.h"
 #include "terrace/kernels/cpu/body/columns.h"
 #include "terrace/kernels/cpu/body/dropout.h"
+#include "terrace/kernels/cpu/body/fused.h"
 #include "terrace/kernels/cpu/body/loss.h"
 #include "terrace/kernels/cpu/body/norm.h"
 #include "terrace/kernels/cpu/body/norm_grad.h"
 #include "terrace/kernels/cpu/body/optimizer.h"
+#include "terrace/kernels/cpu/body/optimizer_parts.h"
 
 namespace terrace::portable {
 

@@ -1,0 +1,100 @@
+#include "terrace/program/class_table.h"
+
+#include <algorithm>
+#include <array>
+
+#include "terrace/core/error.h"
+#include "terrace/ops/ops.h"
+#include "terrace/plan/estimator.h"
+#include "terrace/program/probe_parts.h"
+
+namespace terrace {
+namespace {
+
+constexpr int kClasses = static_cast<int>(OpClass::optimizer) + 1;
+
+/// Operations a second of square products whose operands stay in the caches.
+double product_rate(probe::Team& team, Isa isa) {
+  constexpr i64 kSide = 1024;
+  const KernelTable kernels = cpu_kernels(isa);
+  const Kernel* kernel = kernels.find("matmul", std::vector<Format>(3), isa);
+  if (kernel == nullptr) throw Error(ErrorKind::failure, "there is no kernel for float products");
+  const TensorSpec spec{DType::f32, Layout::dense, {Dim(kSide), Dim(kSide)}};
+  const probe::HugeBuffer memory(3 * spec.bytes({}).count);
+  std::vector<TensorView> v;
+  for (u64 i = 0; i < 3; ++i) v.push_back(make_view(spec, memory.data() + i * spec.bytes({}).count, {}));
+  Attrs attrs;
+  attrs.ints = {0, 1, 1, 0};
+  const u64 scratch = ops::matmul.scratch({{v.data(), 2}, {v.data() + 2, 1}, attrs, {}}, team.size()).count;
+  const probe::HugeBuffer room(scratch + 64);
+  KernelArgs args;
+  args.in = v.data();
+  args.out = v.data() + 2;
+  args.ints = attrs.ints.data();
+  args.floats = attrs.floats.data();
+  args.scratch = room.data();
+  args.scratch_bytes = scratch;
+  args.workers = team.size();
+  const std::function<void(int)> job = [&](int worker) {
+    KernelArgs mine = args;
+    mine.worker = worker;
+    kernel->fn(mine);
+  };
+  double best = 0;
+  for (int i = 0; i < 20; ++i) {
+    const double begin = probe::now();
+    team.run(job);
+    best = std::max(best, 2.0 * kSide * kSide * kSide / (probe::now() - begin));
+  }
+  return best;
+}
+
+}  // namespace
+
+Roofline measure_roofline(int threads, Isa isa) {
+  probe::Team team(threads);
+  Roofline r;
+  r.peak = OpsPerSecond{product_rate(team, isa)};
+  const u64 each = u64{256} << 20;
+  const probe::HugeBuffer buffer(each * static_cast<u64>(threads));
+  for (int i = 0; i < 5; ++i)
+    r.bandwidth = std::max(r.bandwidth, BytesPerSecond{probe::read_rate(team, threads, buffer, each, 0.1)});
+  return r;
+}
+
+std::vector<ClassRow> class_table(const Graph& graph, const Plan& plan, const Trace& measured, const Trace& predicted,
+                                  const Roofline& roofline) {
+  std::array<ClassRow, kClasses + 1> by_class;
+  for (int c = 0; c < kClasses; ++c) by_class[static_cast<std::size_t>(c)].name = name_of(static_cast<OpClass>(c));
+  by_class[kClasses].name = "move";
+  const Body& body = plan.bodies[measured.body];
+  ClassRow rest{"between steps", 0, measured.totals.seconds, predicted.totals.seconds, 0, {}, 0};
+  for (std::size_t i = 0; i < body.steps.size(); ++i) {
+    const Step& step = body.steps[i];
+    const bool compute = step.kind == StepKind::compute;
+    const auto at = compute ? static_cast<std::size_t>(graph.node(step.node).op->op_class) : std::size_t{kClasses};
+    ClassRow& row = by_class[at];
+    const StepWork work = step_work(graph, plan, body, step, body.typical);
+    Bytes bytes;
+    for (std::size_t t = 0; t < std::size(work.read); ++t) bytes += work.read[t] + work.written[t];
+    const double seconds = measured.records[i].end - measured.records[i].start;
+    const double told = predicted.records[i].end - predicted.records[i].start;
+    ++row.steps;
+    row.seconds += seconds;
+    row.predicted_seconds += told;
+    row.flops += work.flops;
+    row.bytes += bytes;
+    if (compute) {  // Moves go beside the computes
+      row.bound_seconds += std::max(work.flops / roofline.peak.value, (bytes / roofline.bandwidth).value);
+      rest.seconds -= seconds;
+      rest.predicted_seconds -= told;
+    }
+  }
+  std::vector<ClassRow> rows;
+  for (ClassRow& r : by_class)
+    if (r.steps > 0) rows.push_back(std::move(r));
+  rows.push_back(std::move(rest));
+  return rows;
+}
+
+}  // namespace terrace
