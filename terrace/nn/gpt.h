@@ -1,15 +1,13 @@
 // GPT-2's architecture for training (Radford et al. 2019): learned positions, pre-norm blocks, GELU, tied output
-// matrix.
+// matrix; no biases of products.
 #pragma once
 
-#include "terrace/nn/parameters.h"
+#include "terrace/nn/transformer.h"
 
 namespace terrace::nn {
 
-struct GptConfig {
-  i64 vocabulary = 256, context = 64, width = 128, heads = 4, layers = 4;
-  double dropout = 0;
-  DType dtype = DType::f32;  ///< f64 for checks by the interpreter
+struct GptConfig : TransformerConfig {
+  i64 vocabulary = 256, context = 64;
 };
 
 /// Declares its parameters once; each call of logits() adds a pass forward over them.
@@ -22,31 +20,20 @@ class Gpt {
   /// For generating: ids i32 [n] at positions pos .. pos+n-1, keys and values kept in states "h.I.k_cache" and
   /// "h.I.v_cache" -> [1, vocabulary], of the last of them. Once for each builder.
   ValueId next(ValueId ids, SymbolId pos);
-  const std::vector<Parameter>& parameters() const { return parameters_; }
+  const std::vector<Parameter>& parameters() const { return t_.parameters(); }
 
  private:
-  ValueId parameter(const std::string& name, Shape shape, double deviation, double constant = 0);
-  struct Block {
-    ValueId norm1[2], q, k, v, out, norm2[2], up, down;
-  };
-  using Attend = std::function<ValueId(ValueId q, ValueId k, ValueId v, const std::string& name)>;
-  ValueId blocks(ValueId x, ValueId step, const Attend& attend);
   ValueId embed(ValueId ids, ValueId places);
   ValueId output(ValueId x);
-  Attrs heads() const;
-  ValueId product(ValueId x, ValueId w, const std::string& name);
-  ValueId norm(ValueId x, const ValueId (&w)[2], const std::string& name);
-  ValueId drop(ValueId x, ValueId step);
 
   GraphBuilder& b_;
   GptConfig c_;
-  std::vector<Parameter> parameters_;
-  ValueId table_ = kNone, places_ = kNone, last_norm_[2] = {kNone, kNone};
-  std::vector<Block> blocks_;
-  i64 drops_ = 0;
+  Transformer t_;
+  ValueId table_ = kNone, places_ = kNone;
+  Transformer::Norm last_norm_;
 };
 
-/// Mean cross-entropy of logits [B, T, V] for targets i32 [B, T]: [1].
+/// Mean cross-entropy of logits [.., V] for targets i32 [..]: [1].
 ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets);
 
 }  // namespace terrace::nn
