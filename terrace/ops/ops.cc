@@ -41,6 +41,7 @@ std::span<const OpDef* const> all() {
                                           &positions,
                                           &cross_entropy,
                                           &cross_entropy_grad,
+                                          &correct,
                                           &flash_attention,
                                           &flash_attention_grad,
                                           &slice,

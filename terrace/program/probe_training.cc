@@ -47,7 +47,7 @@ bool training_inputs(std::string_view op, DType first, i64 n, i64 r, Attrs& a, s
     in = {x, of({Dim(r), Dim(kColumns)})};
   } else if (op == "scatter_rows") {
     in = {table, ids, x};
-  } else if (op == "cross_entropy") {
+  } else if (op == "cross_entropy" || op == "correct") {
     in = {x, ids};
   } else if (op == "cross_entropy_grad") {
     in = {x, ids, row, row};

@@ -46,6 +46,7 @@ namespace terrace {
   X(fill, "fill", "ff")                      \
   X(spread, "spread", "fff")                 \
   X(scatter_rows, "scatter_rows", "fiff")    \
+  X(correct, "correct", "fif")               \
   X(cast_same, "cast", "ff")                 \
   X(slice, "slice", "")                      \
   X(pad, "pad", "")                          \

@@ -44,6 +44,7 @@
   X(scatter_rows)                    \
   X(cross_entropy)                   \
   X(cross_entropy_grad)              \
+  X(correct)                         \
   X(flash_attention)                 \
   X(flash_attention_grad)            \
   X(slice)                           \
