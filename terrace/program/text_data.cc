@@ -7,19 +7,9 @@
 
 #include "terrace/core/error.h"
 #include "terrace/io/file.h"
+#include "terrace/program/mixed.h"
 
 namespace terrace {
-namespace {
-
-/// splitmix64 (Steele, Lea, Flood 2014).
-u64 mixed(u64 z) {
-  z += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
-
-}  // namespace
 
 TextData::TextData(const std::string& path, bool characters, double validation, i64 length) : length_(length) {
   io::WindowedFile file(path, u64{1} << 20);
