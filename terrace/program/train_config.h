@@ -5,6 +5,8 @@
 #include <string_view>
 
 #include "terrace/nn/gpt.h"
+#include "terrace/nn/vit.h"
+#include "terrace/program/image_data.h"
 
 namespace terrace {
 
@@ -15,12 +17,15 @@ struct TextSource {
   double validation = 0.1;  ///< share of the text, at its end
 };
 
-enum class ModelKind : std::uint8_t { gpt };
+enum class ModelKind : std::uint8_t { gpt, vit };
 
 struct TrainConfig {
   ModelKind kind = ModelKind::gpt;
   nn::GptConfig gpt;  ///< of kind gpt; the vocabulary is the data's
   TextSource text;
+  nn::VitConfig vit;  ///< of kind vit; the size of images is the data's
+  ImageFiles images;  ///< paths from the configuration's folder
+  Augmentation augmentation;
   nn::AdamW optimizer;
   std::string folder;  ///< of the run, from the configuration's folder
   i64 batch = 12, parts = 1;
