@@ -14,10 +14,11 @@ Vit::Vit(GraphBuilder& builder, const VitConfig& config) : b_(builder), c_(confi
     throw Error(ErrorKind::usage, fmt::format("patches of {0} x {0} do not divide {1} x {1} pixels", c_.patch, c_.size),
                 "patch");
   const i64 across = c_.size / c_.patch, pixels = c_.patch * c_.patch * c_.channels;
-  // Products keep the size of what they take: the width is small, and GPT-2's 0.02 is that of a width of 2500.
+  // Products keep the size of what they take: the width is small, and GPT-2's 0.02 is that of a width of 2500. Places
+  // are of the size of tokens, or the first steps do not see them.
   const auto of = [](i64 inputs) { return 1 / std::sqrt(static_cast<double>(inputs)); };
   embed_ = t_.declare_product("patch", c_.width, pixels, of(pixels), true);
-  places_ = t_.declare("wpe", {Dim(across * across), Dim(c_.width)}, 0.02);
+  places_ = t_.declare("wpe", {Dim(across * across), Dim(c_.width)}, 0.5);
   t_.declare_blocks(of(c_.width), true);
   last_norm_ = t_.declare_norm("ln_f");
   head_ = t_.declare_product("head", c_.classes, c_.width, 0.02, true);

@@ -17,7 +17,7 @@ def main():
     residual = deviation / math.sqrt(2 * L)
     vectors = lambda name: [(name + ".weight", (D,), 0, 1), (name + ".bias", (D,), 0, 0)]
     product = lambda name, rows, columns, dev: [(name, (rows, columns), dev, 0), (name + ".bias", (rows,), 0, 0)]
-    shapes = product("patch", D, P * P, 1 / P) + [("wpe", (T, D), 0.02, 0)] + vectors("ln_f") + product("head", V, D, 0.02)
+    shapes = product("patch", D, P * P, 1 / P) + [("wpe", (T, D), 0.5, 0)] + vectors("ln_f") + product("head", V, D, 0.02)
     for i in range(L):
         h = f"h.{i}."
         shapes += vectors(h + "ln_1") + vectors(h + "ln_2")
