@@ -1,4 +1,4 @@
-// cross_entropy and its gradient; with_gradient.
+// cross_entropy and its gradient; with_gradient; correct.
 #include <optional>
 
 #include "terrace/ops/ops.h"
@@ -30,6 +30,11 @@ std::vector<TensorSpec> infer_grad(std::span<const TensorSpec> in, const Attrs&)
   require(in[2] == row && in[3] == row, "needs lse and dloss by row");
   return {in[0]};
 }
+std::vector<TensorSpec> infer_correct(std::span<const TensorSpec> in, const Attrs&) {
+  require_targets(in[0], in[1]);
+  return {dense(rows_shape(in[0].shape), wide(in[0].dtype))};
+}
+Cost cost_correct(const OpInstance& op) { return streaming_cost(op, 0); }
 Cost cost(const OpInstance& op) {
   Cost c = streaming_cost(op, 0);
   c.flops = 4.0 * static_cast<double>(packed_bytes(op.in[0]).count / dense_bytes(op.in[0].dtype));
@@ -105,5 +110,7 @@ const OpDef cross_entropy_grad{"cross_entropy_grad",
 const OpDef with_gradient{
     "with_gradient", OpClass::elementwise, 3,  1, infer_with_gradient, cost_with_gradient, no_scratch, {}, 0,
     false,           grad_with_gradient,   0b1};
+const OpDef correct{"correct",     OpClass::elementwise, 2,          1,
+                    infer_correct, cost_correct,         no_scratch, {parallel_axis("n", {0, 0, 0})}};
 
 }  // namespace terrace::ops

@@ -46,6 +46,7 @@ std::span<const OpDef* const> all() {
                                           &cross_entropy,
                                           &cross_entropy_grad,
                                           &with_gradient,
+                                          &correct,
                                           &flash_attention,
                                           &flash_attention_grad,
                                           &slice,

@@ -102,7 +102,7 @@ extern const OpDef norm_grad_weight;
 /// No gradient.
 extern const OpDef scatter_rows;
 /// positions(like [.., T]) -> i32 [.., T]: pos .. pos+T-1 in every row; the bytes of `like` are not read. symbols[0] =
-/// pos; none: 0. No gradient.
+/// pos; none: 0. ints[0]: how many axes `like` has after T. No gradient.
 extern const OpDef positions;
 /// cross_entropy(logits [.., V], targets i32 [..]) -> loss [..] = lse - logits[target], lse [..] = log(sum(exp)).
 /// Differentiable in the logits through the loss.
@@ -112,6 +112,9 @@ extern const OpDef cross_entropy_grad;
 /// with_gradient(y [1], x, g) -> y. Its gradient in x is taken to be g, which has x's spec: for what is computed on the
 /// way to y. Nothing flows on to y but with ints[0] = 1, for y that is the result of another with_gradient.
 extern const OpDef with_gradient;
+/// correct(logits [.., V], targets i32 [..]) -> [..]: 1 where the first of the largest logits is the target's, else 0;
+/// 0 in a row with a NaN. No gradient.
+extern const OpDef correct;
 /// flash_attention(q [B, N, h D], k [B, M, g D], v [B, M, g D]) -> o [B, N, h D], lse f32 [B, h, N]: softmax(scale q
 /// k^T) v by head; head j uses group j / (h/g). ints = {h, g, causal}; causal: query i sees keys 0 .. i + M - N. Rows
 /// that see nothing give o = 0, lse = -inf. floats[0] = scale. In bf16 scores, softmax, lse and sums are f32, weights

@@ -17,8 +17,12 @@ std::vector<TensorSpec> infer_scatter_rows(std::span<const TensorSpec> in, const
           "needs a row for each id, in the table's type");
   return {in[0]};
 }
-std::vector<TensorSpec> infer_positions(std::span<const TensorSpec> in, const Attrs&) {
-  return {dense(in[0].shape, DType::i32)};
+std::vector<TensorSpec> infer_positions(std::span<const TensorSpec> in, const Attrs& a) {
+  require(a.ints[0] >= 0 && a.ints[0] < in[0].shape.rank, "ints[0] (axes after the positions) must leave one");
+  Shape s;
+  for (int i = 0; i < in[0].shape.rank - static_cast<int>(a.ints[0]); ++i)
+    s.dims[static_cast<std::size_t>(s.rank++)] = in[0].shape[i];
+  return {dense(s, DType::i32)};
 }
 Cost cost_positions(const OpInstance& op) {
   Cost c = streaming_cost(op, 0);

@@ -48,7 +48,10 @@ std::string letters_to_hex(std::string_view letters) {
 
 GptModel::GptModel(const std::string& path, Machine machine, int threads, Isa isa) {
   const io::Checkpoint checkpoint(path);
-  if (checkpoint.metadata("model") != "gpt") foreign(checkpoint, "model");
+  if (checkpoint.metadata("model") != "gpt")
+    throw Error(ErrorKind::usage,
+                fmt::format("holds a model of kind \"{}\", which makes no text", checkpoint.metadata("model")), path,
+                "a checkpoint of kind \"gpt\"");
   letters_ = letters_of(checkpoint);
   config_.vocabulary = static_cast<i64>(letters_.size());
   config_.layers = number_of(checkpoint, "layers", 1024);

@@ -52,7 +52,7 @@ bool training_inputs(std::string_view op, i64 n, i64 r, Attrs& a, std::vector<Te
     in = {of({Dim(n), Dim(r)}), x, of({Dim(r), Dim(kColumns)})};
   } else if (op == "scatter_rows") {
     in = {table, ids, x};
-  } else if (op == "cross_entropy") {
+  } else if (op == "cross_entropy" || op == "correct") {
     in = {x, ids};
   } else if (op == "cross_entropy_grad") {
     in = {x, ids, row, row};

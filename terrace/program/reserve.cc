@@ -50,6 +50,7 @@ std::vector<Reserve> process_reserves(TierId memory, const ProcessNeeds& n) {
   if (n.tokenizer.count) add("tokenizer", n.tokenizer.count, "its own count");
   if (n.header.count) add("file metadata", n.header.count, "keys and tensors of the file's header");
   if (n.graph.count) add("graph", n.graph.count, "its own count");
+  if (n.data.count) add("training data", n.data.count, "its own count");
   if (n.logits) add("logits", static_cast<u64>(n.logits) * 8, "copy and order for sampling");
   if (n.others.count) add(kOthersReserve, n.others.count, "the caller's figure");
   return r;

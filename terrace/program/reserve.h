@@ -13,6 +13,7 @@ struct ProcessNeeds {
   Bytes tokenizer;  ///< 0: none
   Bytes header;     ///< file metadata kept
   Bytes graph;
+  Bytes data;    ///< that is trained on
   Bytes others;  ///< in the same process: other models, the caller's own
   int threads = 1;
   i64 logits = 0;  ///< elements of the logits copied for sampling

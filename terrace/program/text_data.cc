@@ -6,19 +6,12 @@
 #include <cstring>
 
 #include "terrace/core/error.h"
+#include "terrace/program/mixed.h"
 
 namespace terrace {
 namespace {
 
 constexpr u64 kHeld = u64{4} << 20;
-
-/// splitmix64 (Steele, Lea, Flood 2014).
-u64 mixed(u64 z) {
-  z += 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 std::array<bool, 256> bytes_that_occur(io::WindowedFile& file) {
   std::array<bool, 256> occurs{};

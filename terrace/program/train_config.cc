@@ -35,15 +35,27 @@ void check_heads(const TableReader& t, i64 width, i64 heads) {
   if (width / heads > 256) t.fail("heads are wider than 256", "more heads", "heads");
 }
 
-nn::GptConfig read_gpt(TableReader& t) {
-  nn::GptConfig c;
+void read_blocks(TableReader& t, nn::TransformerConfig& c) {
   c.layers = whole(t, "layers", 4, 1024);
   c.width = whole(t, "width", 128, 1 << 16);
   c.heads = whole(t, "heads", 4, 1024);
-  c.context = whole(t, "context", 64, 1 << 20);
   c.dropout = share(t, "dropout", 0, 1);
-  c.precision = t.one_of("precision", {"f32", "bf16"}, "f32") == "bf16" ? DType::bf16 : DType::f32;
   check_heads(t, c.width, c.heads);
+}
+
+nn::GptConfig read_gpt(TableReader& t) {
+  nn::GptConfig c;
+  read_blocks(t, c);
+  c.context = whole(t, "context", 64, 1 << 20);
+  c.precision = t.one_of("precision", {"f32", "bf16"}, "f32") == "bf16" ? DType::bf16 : DType::f32;
+  return c;
+}
+
+nn::VitConfig read_vit(TableReader& t) {
+  nn::VitConfig c;
+  read_blocks(t, c);
+  c.patch = whole(t, "patch", 4, 1 << 10);
+  c.classes = whole(t, "classes", 10, 256);
   return c;
 }
 
@@ -72,18 +84,37 @@ TextSource read_text(TableReader& t, const std::filesystem::path& folder, bool t
   return text;
 }
 
+ImageFiles read_images(TableReader& t, const std::filesystem::path& folder) {
+  const auto path = [&](const std::string& name) { return name.empty() ? name : (folder / name).string(); };
+  ImageFiles f;
+  f.images = path(t.text("images"));
+  f.labels = path(t.text("labels"));
+  f.test_images = path(t.text_or("test_images", ""));
+  f.test_labels = path(t.text_or("test_labels", ""));
+  if (f.test_images.empty() != f.test_labels.empty())
+    t.fail("test images and their labels go together", "both, or neither", "test_images");
+  return f;
+}
+
 /// [model], what belongs to its kind, and the [data] for it.
 void read_task(TableReader& root, const std::filesystem::path& folder, TrainConfig& c) {
   TableReader model = section(root, "model"), data = section(root, "data");
-  if (model.one_of("kind", {"gpt", "llama"}) == "gpt") {
+  const std::string kind = model.one_of("kind", {"gpt", "llama", "vit"});
+  if (kind == "gpt") {
     c.kind = ModelKind::gpt;
     c.gpt = read_gpt(model);
     c.text = read_text(data, folder, false);
-  } else {
+  } else if (kind == "llama") {
     c.kind = ModelKind::llama;
     std::optional<TableReader> lora = root.table("lora");
     c.base = read_base(model, lora ? &*lora : nullptr, folder);
     c.text = read_text(data, folder, true);
+  } else {
+    c.kind = ModelKind::vit;
+    c.vit = read_vit(model);
+    c.images = read_images(data, folder);
+    c.augmentation.shift = whole_or_zero(data, "shift", 0, 1 << 15);
+    c.augmentation.flip = data.flag("flip");
   }
   model.finish();
   data.finish();

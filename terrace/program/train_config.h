@@ -7,6 +7,8 @@
 
 #include "terrace/nn/gpt.h"
 #include "terrace/nn/llama_training.h"
+#include "terrace/nn/vit.h"
+#include "terrace/program/image_data.h"
 
 namespace terrace {
 
@@ -24,13 +26,16 @@ struct BaseModel {
   std::optional<nn::Lora> lora;  ///< none: all parameters are trained
 };
 
-enum class ModelKind : std::uint8_t { gpt, llama };
+enum class ModelKind : std::uint8_t { gpt, llama, vit };
 
 struct TrainConfig {
   ModelKind kind = ModelKind::gpt;
   nn::GptConfig gpt;  ///< of kind gpt; the vocabulary is the data's
   BaseModel base;     ///< of kind llama
   TextSource text;
+  nn::VitConfig vit;  ///< of kind vit; the size of images is the data's
+  ImageFiles images;  ///< paths from the configuration's folder
+  Augmentation augmentation;
   nn::AdamW optimizer;
   std::string folder;  ///< of the run, from the configuration's folder
   i64 batch = 12, parts = 1;

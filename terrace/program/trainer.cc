@@ -33,6 +33,7 @@ Trainer::Trainer(Graph graph, const nn::Update& update, std::span<const nn::Para
   }
   ProcessNeeds needs;
   needs.graph = Bytes{graph.memory_bytes()};
+  needs.data = options.data;
   needs.threads = options.threads;
   needs.others = options.others;
   request.files = options.files;

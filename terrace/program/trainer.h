@@ -15,6 +15,7 @@ struct TrainerOptions {
   std::optional<Bytes> budget{};  ///< of the whole process; none: no limit but the machine's memory
   int threads = 1;
   Isa isa = Isa::portable;
+  Bytes data{};  ///< what the process holds besides: batches and what they are drawn from
   /// Graph outputs that evaluate() computes, without the update.
   std::vector<ValueId> evaluation{};
   std::vector<PlanFile> files{};     ///< that the graph's weights are read from, if it has any

@@ -21,7 +21,9 @@ TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions opt
     for (const BatchInput& i : batch) {
       inputs_.push_back(b.input(fmt::format("{}.{}", i.name, part), i.spec));
       bytes_.emplace_back(i.spec.bytes({}).count);
+      options.data += i.spec.bytes({});
     }
+  options.data += task_->data_bytes();
   const auto of_part = [&](i64 part) {
     return std::span<const ValueId>(inputs_).subspan(static_cast<std::size_t>(part) * batch.size(), batch.size());
   };

@@ -1,13 +1,12 @@
 #include "terrace/io/idx.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <cstring>
 #include <random>
-#include <stdexcept>
 #include <string>
 
+#include "support/idx_files.h"
 #include "support/memory_file.h"
 #include "terrace/core/error.h"
 
@@ -16,29 +15,13 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-Bytes raw(std::initializer_list<u32> big_endian, std::size_t data = 0, unsigned seed = 1) {
-  Bytes b;
-  for (const u32 w : big_endian)
-    for (int shift = 24; shift >= 0; shift -= 8) b.push_back(static_cast<std::byte>(w >> shift));
+using testing::gzip;
+
+Bytes raw(std::initializer_list<u32> words, std::size_t data = 0, unsigned seed = 1) {
+  Bytes b = testing::big_endian(words);
   std::mt19937 random(seed);
   for (std::size_t i = 0; i < data; ++i) b.push_back(static_cast<std::byte>(random() % 4 ? 0 : random()));
   return b;
-}
-
-Bytes gzip(const Bytes& plain) {
-  z_stream z{};
-  if (::deflateInit2(&z, 9, Z_DEFLATED, 16 + MAX_WBITS, 9, Z_DEFAULT_STRATEGY) != Z_OK)
-    throw std::runtime_error("zlib");
-  Bytes out(::deflateBound(&z, plain.size()) + 64), in = plain;
-  z.next_in = reinterpret_cast<Bytef*>(in.data());
-  z.avail_in = static_cast<uInt>(in.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
-  z.avail_out = static_cast<uInt>(out.size());
-  const int code = ::deflate(&z, Z_FINISH);
-  out.resize(z.total_out);
-  ::deflateEnd(&z);
-  if (code != Z_STREAM_END) throw std::runtime_error("zlib");
-  return out;
 }
 
 /// The error's text after the path; empty if the file and every item can be read.

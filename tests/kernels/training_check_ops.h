@@ -242,6 +242,11 @@ inline void expect_loss(const KernelTable& table) {
     Case grad{{x, targets, lse, random_operand(rng, but_last(d))}, {empty(d)}};
     grad.tolerance = 4e-5;  // lse is a float: 500 has an error of 3e-5, so p has
     expect_kernels(table, "cross_entropy_grad", grad);
+    for (i64 i = 0; i + 1 < x.count() / k; ++i) x.put(i * k + i * 7919 % k, i % 2 == 0 ? 600 : 3);  // the target's
+    if (x.count() > 12) x.put(k, NAN), x.put(0, 600), x.put(k - 1, 600);
+    Case correct{{x, targets}, {empty(but_last(d))}};
+    correct.tolerance = 0;
+    expect_kernels(table, "correct", correct);
   }
 }
 

@@ -279,6 +279,24 @@ TEST(TrainingKernels, DropoutIsPhilox) {
   }
 }
 
+/// By hand: the first of equal ones, the last column, a NaN anywhere, targets that are no column.
+TEST(TrainingKernels, CorrectIsWhereTheFirstLargestIsTheTarget) {
+  struct Row {
+    std::vector<double> logits;
+    double target, right;
+  };
+  const Row rows[] = {{{1, 3, 3}, 1, 1}, {{1, 3, 3}, 2, 0},   {{-5, -6, -4}, 2, 1},    {{7, 6, 5}, 0, 1},
+                      {{7, 6, 5}, 1, 0}, {{NAN, 1, 2}, 2, 0}, {{NAN, 1, 2}, 0, 0},     {{3, NAN, 2}, 0, 0},
+                      {{1, 2, 3}, 3, 0}, {{1, 2, 3}, -1, 0},  {{1, 2, INFINITY}, 2, 1}};
+  const i64 n = std::size(rows);
+  Case c{{filled(DType::f32, {n, 3}, [&](i64 i) { return rows[i / 3].logits[static_cast<std::size_t>(i % 3)]; }),
+          filled(DType::i32, {n}, [&](i64 i) { return rows[i].target; })},
+         {empty({n})}};
+  each_result("correct", c, [&](std::vector<Operand> out) {
+    for (i64 i = 0; i < n; ++i) EXPECT_EQ(out[0].at(i), rows[i].right) << "row " << i;
+  });
+}
+
 /// Targets that are no column, and ids that are no row, touch nothing that is not theirs.
 TEST(TrainingKernels, WrongIds) {
   for (const double wrong : {-1.0, 3.0, 2147483647.0, -2147483648.0}) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "terrace/core/error.h"
 #include "terrace/graph/graph.h"
 #include "terrace/kernels/cpu/flash.h"
@@ -57,6 +59,19 @@ TEST(Ops, TakingRowsReadsOnlyThem) {
   EXPECT_EQ(c.read[0].count, 3u * 68);
   EXPECT_EQ(c.read[1].count, 12u);
   EXPECT_EQ(c.write[0].count, 3u * 68);
+}
+
+TEST(Ops, PositionsMayLeaveOutAxes) {
+  Attrs a;
+  const TensorSpec x = f32({Dim(2), Dim(5), Dim(3)});
+  const auto infer = [&] { return ops::positions.infer(std::array{x}, a)[0].shape; };
+  EXPECT_EQ(infer(), x.shape);
+  a.ints[0] = 1;
+  EXPECT_EQ(infer(), (Shape{Dim(2), Dim(5)}));
+  for (const i64 wrong : {i64{-1}, i64{3}, i64{1} << 40}) {
+    a.ints[0] = wrong;
+    EXPECT_THROW(infer(), Error);
+  }
 }
 
 TEST(Ops, AppendingWritesOnlyTheRows) {

@@ -73,6 +73,7 @@ namespace terrace {
   X(fill, "fill", "ff")                      \
   X(spread, "spread", "fff")                 \
   X(scatter_rows, "scatter_rows", "fiff")    \
+  X(correct, "correct", "fif")               \
   X(cast_same, "cast", "ff")                 \
   X(with_gradient, "with_gradient", "ffff")  \
   X(slice, "slice", "")                      \

@@ -46,6 +46,7 @@
   X(cross_entropy)                   \
   X(cross_entropy_grad)              \
   X(with_gradient)                   \
+  X(correct)                         \
   X(flash_attention)                 \
   X(flash_attention_grad)            \
   X(slice)                           \

@@ -2,41 +2,12 @@
 from the same weights and batches. Needs torch and numpy: python3 gpt_20_steps.py > gpt_20_steps.txt"""
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from common import initial, lcg, rate
 
 V, T, D, H, L, B, STEPS = 65, 32, 64, 4, 2, 4, 20
 RATE, LEAST, WARM, B1, B2, EPS, DECAY, CLIP = 1e-2, 1e-3, 5, 0.9, 0.99, 1e-8, 0.1, 1.0
-
-
-def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011) of 64-bit counters."""
-    m = np.uint64(0xFFFFFFFF)
-    c = [counter & m, counter >> np.uint64(32), np.zeros_like(counter), np.zeros_like(counter)]
-    k0, k1 = key & 0xFFFFFFFF, key >> 32
-    for _ in range(10):
-        p0, p1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
-        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k0), p1 & m, (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k1), p0 & m]
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return c
-
-
-def initial(name, shape, deviation, constant, seed=1):
-    """nn::initialize."""
-    n = math.prod(shape)
-    if deviation == 0:
-        return torch.full(shape, float(constant))
-    key = seed ^ 14695981039346656037
-    for byte in name.encode():
-        key = ((key ^ byte) * 1099511628211) & (2**64 - 1)
-    words = philox(np.arange((n + 3) // 4, dtype=np.uint64), key)
-    out = np.empty(((n + 3) // 4, 4))
-    for j in (0, 2):
-        radius = deviation * np.sqrt(-2 * np.log((words[j].astype(np.float64) + 1) * 2.0**-32))
-        angle = 2 * np.pi * words[j + 1].astype(np.float64) * 2.0**-32
-        out[:, j], out[:, j + 1] = radius * np.cos(angle), radius * np.sin(angle)
-    return torch.from_numpy(out.reshape(-1)[:n].astype(np.float32).reshape(shape))
 
 
 def main():
@@ -71,14 +42,12 @@ def main():
     for step in range(STEPS):
         batch = []
         for _ in range(B * T):
-            state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+            state = lcg(state)
             batch.append((state >> 33) % V)
         ids = torch.tensor(batch).view(B, T)
         targets = (7 * ids + 3) % V
-        t = step + 1
-        progress = min(max((t - WARM) / (STEPS - WARM), 0), 1)
         for group in adamw.param_groups:
-            group["lr"] = RATE * t / WARM if t <= WARM else LEAST + (RATE - LEAST) * (1 + math.cos(math.pi * progress)) / 2
+            group["lr"] = rate(step, RATE, LEAST, WARM, STEPS)
         loss = F.cross_entropy(forward(ids).view(-1, V), targets.view(-1))
         adamw.zero_grad()
         loss.backward()

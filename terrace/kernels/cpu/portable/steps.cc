@@ -1,4 +1,4 @@
-// total, advance, learning_rate, clip: a few numbers a step.
+// total, advance, learning_rate, clip, correct: a few numbers a step.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -56,6 +56,20 @@ void clip(const KernelArgs& a) {
   float* to = floats_at(a.out[0], 0);
   std::memmove(to, a.in[0].data, 12);
   to[3] = static_cast<float>(by > 1 ? 1 : by);  // a NaN stays one
+}
+
+void correct(const KernelArgs& a) {
+  const i64 k = columns_of(a.in[0]);
+  const Range rows = share(rows_of(a.in[0]), 1, a.worker, a.workers);
+  for (i64 i = rows.begin; i < rows.end; ++i) {
+    const float* x = floats_at(a.in[0], i);
+    i32 target;
+    std::memcpy(&target, entry_at(a.in[1], i), 4);
+    bool right = target >= 0 && target < k;
+    // "Not below" is no way to say it: a NaN is in no order with anything.
+    for (i64 c = 0; right && c < k; ++c) right = c < target ? x[c] < x[target] : x[c] <= x[target];
+    *reinterpret_cast<float*>(entry_at(a.out[0], i)) = right ? 1 : 0;
+  }
 }
 
 }  // namespace terrace::portable
