@@ -165,6 +165,10 @@ int train(const Args& args) {
   i64 saved = run.steps_done();
   double seconds = 0;
   i64 steps = 0;
+  run.on_search = [&](i64 done, i64 of) {
+    bar.show(static_cast<double>(done) / static_cast<double>(of), "looking for the first tensor that is no number");
+    return !cancelled().load();
+  };
   TrainStep s;
   Values last_values;
   const auto save = [&] {

@@ -7,7 +7,7 @@
 
 #include "terrace/core/error.h"
 #include "terrace/io/sha256.h"
-#include "terrace/nn/gpt.h"
+#include "terrace/nn/loss.h"
 #include "terrace/program/tensor_floats.h"
 
 namespace terrace {
@@ -74,11 +74,16 @@ std::vector<BatchInput> LlamaTask::inputs() const {
   return {{"ids", window}, {"targets", window}};
 }
 
-ValueId LlamaTask::loss(std::span<const ValueId> batch, ValueId) {
-  return nn::mean_cross_entropy(*builder_, model_->logits(batch[0]), batch[1]);
+ValueId LlamaTask::pass(std::span<const ValueId> batch, bool trains) {
+  nn::LinearCrossEntropy head;
+  head.x_trains = trains;
+  head.w_trains = trains && !lora_;
+  return nn::linear_cross_entropy(*builder_, model_->hidden(batch[0]), model_->output_matrix(), batch[1], head);
 }
 
-std::vector<Metric> LlamaTask::evaluation(std::span<const ValueId> batch) { return {{"val_loss", loss(batch, kNone)}}; }
+ValueId LlamaTask::loss(std::span<const ValueId> batch, ValueId) { return pass(batch, true); }
+
+std::vector<Metric> LlamaTask::evaluation(std::span<const ValueId> batch) { return {{"val_loss", pass(batch, false)}}; }
 
 std::vector<PlanFile> LlamaTask::files() const {
   if (!lora_) return {};

@@ -33,6 +33,7 @@ class LlamaTask : public TrainingTask {
   io::Metadata metadata() const override;
 
  private:
+  ValueId pass(std::span<const ValueId> batch, bool trains);
   Model file_;
   std::optional<nn::Lora> lora_;
   i64 batch_, length_;

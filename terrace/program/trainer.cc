@@ -62,6 +62,11 @@ std::span<const float> Trainer::evaluate(std::span<const InputBinding> inputs) {
   return floats_of(program_->output(evaluation_[0]));
 }
 
+void Trainer::watch_step(std::span<const InputBinding> inputs,
+                         const std::function<bool(const Node&, std::span<const TensorView>)>& look) {
+  program_->host().run_watched(program_->plan().find_body("step"), {{}, inputs}, look);
+}
+
 std::span<const float> Trainer::output(ValueId v) const { return floats_of(program_->output(v)); }
 
 Trace Trainer::prediction() {

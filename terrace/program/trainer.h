@@ -1,6 +1,7 @@
 // Training on this machine: a graph with its optimizer, planned, run step by step.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,6 +42,9 @@ class Trainer {
   double predicted_seconds() { return prediction().totals.seconds; }
   /// The outputs of TrainerOptions::evaluation, without any change of states; the first of them.
   std::span<const float> evaluate(std::span<const InputBinding> inputs);
+  /// A step, looked at node by node (HostEngine::run_watched).
+  void watch_step(std::span<const InputBinding> inputs,
+                  const std::function<bool(const Node&, std::span<const TensorView> outputs)>& look);
   /// A parameter's numbers (or a moment's), to be read or set between steps.
   std::span<float> values(ValueId state);
   std::span<std::byte> bytes(ValueId state);  ///< the same, of any state

@@ -91,6 +91,7 @@ io::Metadata TrainingRun::metadata() const {
 }
 
 void TrainingRun::start() {
+  saved_ = 0;
   trainer_->start(config_.seed);
   for (const nn::Parameter& p : parameters_) task_->fill(p, trainer_->values(p.value));
 }
@@ -109,6 +110,7 @@ void TrainingRun::resume() {
   const std::vector<ValueId> all = states();
   for (std::size_t i = 0; i < all.size(); ++i)
     checkpoint.read(*checkpoint.file().find(expected[i].name), trainer_->bytes(all[i]));
+  saved_ = steps_done();
 }
 
 i64 TrainingRun::steps_done() {
@@ -153,9 +155,43 @@ const nn::Parameter* TrainingRun::first_not_finite() {
   return nullptr;
 }
 
+namespace {
+bool all_finite(const TensorView& v) {
+  if (v.dtype != DType::f32 && v.dtype != DType::bf16) return true;
+  const u64 size = dense_bytes(v.dtype), n = packed_bytes(v).count / size;
+  for (u64 i = 0; i < n; ++i) {
+    u32 bits = 0;
+    std::memcpy(&bits, v.data + i * size, size);
+    if (v.dtype == DType::bf16) bits <<= 16;
+    if ((bits & 0x7f800000u) == 0x7f800000u) return false;
+  }
+  return true;
+}
+}  // namespace
+
+/// A run is a function of its checkpoint: the same steps go wrong in the same place.
+std::string TrainingRun::first_bad_tensor(i64 step) {
+  saved_ > 0 ? resume() : start();
+  const i64 first = steps_done();
+  for (i64 done = first; done < step - 1; ++done) {
+    if (on_search && !on_search(done - first, step - first)) return "not looked for";
+    trainer_->step(bind(false, done));
+  }
+  if (const nn::Parameter* p = first_not_finite()) return fmt::format("{}, as step {} left it", p->name, step - 1);
+  std::string found = "none when the step was done again";
+  trainer_->watch_step(bind(false, step - 1), [&](const Node& node, std::span<const TensorView> outputs) {
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      if (all_finite(outputs[i])) continue;
+      found = fmt::format("{} ({})", trainer_->graph().value(node.outputs[i]).name, node.op->name);
+      return false;
+    }
+    return true;
+  });
+  return found;
+}
+
 void TrainingRun::fail_not_a_number(i64 step) {
-  const nn::Parameter* p = first_not_finite();
-  const std::string first = p != nullptr ? p->name : "no parameter";
+  const std::string first = first_bad_tensor(step);
   throw Error(
       ErrorKind::failure,
       fmt::format("step {}: the loss or its gradient is no number; the first tensor with such: {}", step, first),
@@ -180,7 +216,9 @@ std::string TrainingRun::save() {
   const std::vector<io::CheckpointTensor> all = tensors();
   io::CheckpointWriter out(checkpoint_path(), all, metadata());
   for (ValueId v : states()) out.append(trainer_->bytes(v));
-  return out.close();
+  std::string hash = out.close();
+  saved_ = steps_done();
+  return hash;
 }
 
 }  // namespace terrace

@@ -1,6 +1,7 @@
 // A training run in a folder of its own: checkpoints that resume bit by bit.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,8 +35,11 @@ class TrainingRun {
   /// From the folder's checkpoint. Error(bad_file) if it is altered or belongs to another configuration.
   void resume();
   i64 steps_done();
-  /// The next one. Error(failure) naming step and tensor when the loss is no number: the checkpoint is not touched.
+  /// The next one. Error(failure) naming step and tensor when the loss is no number: the checkpoint is not touched. To
+  /// find the tensor, the steps since the checkpoint are done again, and the last of them is looked at node by node.
   TrainStep step();
+  /// Told how far that is; false gives up.
+  std::function<bool(i64 done, i64 steps)> on_search;
   bool evaluates() const { return !metrics_.empty(); }
   /// Metrics over the validation part, by name; the loss first.
   std::vector<std::pair<std::string, double>> evaluate();
@@ -50,6 +54,7 @@ class TrainingRun {
   std::vector<ValueId> states() const;
   io::Metadata metadata() const;
   const nn::Parameter* first_not_finite();
+  std::string first_bad_tensor(i64 step);
   [[noreturn]] void fail_not_a_number(i64 step);
 
   TrainConfig config_;
@@ -58,6 +63,7 @@ class TrainingRun {
   std::vector<std::vector<std::byte>> bytes_;
   std::vector<Metric> metrics_;
   ValueId count_ = kNone;
+  i64 saved_ = 0;  ///< step of the checkpoint that is this run's; 0: there is none
   nn::Update update_;
   std::vector<nn::Parameter> parameters_;
   std::unique_ptr<Trainer> trainer_;
