@@ -1,14 +1,16 @@
 #include "terrace/passes/rewrite.h"
 
 #include <algorithm>
+#include <map>
 
 namespace terrace::passes {
 namespace {
 
 class Rewriter {
  public:
-  Rewriter(const Graph& graph, std::span<const Fusion> fusions)
+  Rewriter(const Graph& graph, std::span<const Fusion> fusions, std::span<const Repeat> repeats)
       : old_(graph), fusions_(fusions), fusion_of_(graph.nodes().size(), kNone) {
+    for (const Repeat& r : repeats) repeats_.emplace(r.before, &r);
     to_.value.assign(graph.values().size(), kNone);
     for (u32 f = 0; f < fusions.size(); ++f)
       for (NodeId n : fusions[f].nodes) fusion_of_[n] = f;
@@ -33,31 +35,39 @@ class Rewriter {
 
  private:
   void emit(NodeId n) {
+    for (auto [at, end] = repeats_.equal_range(n); at != end; ++at) {
+      const Repeat& r = *at->second;
+      add(*r.op, r.inputs, r.attrs, {&r.of, 1}, ".again");
+    }
     const Node& node = old_.node(n);
     if (fusion_of_[n] == kNone) return add(*node.op, node.inputs, node.attrs, node.outputs);
     const Fusion& f = fusions_[fusion_of_[n]];
     if (f.at == n) add(*f.op, f.inputs, f.attrs, f.outputs);
   }
-  void add(const OpDef& op, std::vector<ValueId> inputs, const Attrs& attrs, std::span<const ValueId> outputs) {
+  void add(const OpDef& op, std::vector<ValueId> inputs, const Attrs& attrs, std::span<const ValueId> outputs,
+           const char* suffix = "") {
     for (ValueId& v : inputs) v = to_.value[v];
     const std::vector<ValueId> made = b_.apply(op, std::move(inputs), attrs);
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (outputs[i] == kNone) continue;
       to_.value[outputs[i]] = made[i];
-      b_.rename(made[i], old_.value(outputs[i]).name);
+      b_.rename(made[i], old_.value(outputs[i]).name + suffix);
     }
   }
 
   const Graph& old_;
   std::span<const Fusion> fusions_;
   std::vector<u32> fusion_of_;  ///< by node
+  std::multimap<NodeId, const Repeat*> repeats_;
   GraphBuilder b_;
   Rewritten to_;
 };
 
 }  // namespace
 
-Rewritten rewrite(const Graph& graph, std::span<const Fusion> fusions) { return Rewriter(graph, fusions).run(); }
+Rewritten rewrite(const Graph& graph, std::span<const Fusion> fusions, std::span<const Repeat> repeats) {
+  return Rewriter(graph, fusions, repeats).run();
+}
 
 Uses::Uses(const Graph& graph, std::span<const ValueId> keep)
     : graph_(graph),

@@ -18,13 +18,22 @@ struct Fusion {
   std::vector<ValueId> outputs;  ///< the value that each of its outputs is; kNone: a new one
 };
 
+/// A node once more, whose result later nodes read in the place of a value.
+struct Repeat {
+  ValueId of = kNone;
+  NodeId before = kNone;  ///< where it stands; this node and those behind it read the result
+  const OpDef* op = nullptr;
+  Attrs attrs;
+  std::vector<ValueId> inputs;
+};
+
 struct Rewritten {
   Graph graph;
   std::vector<ValueId> value;  ///< by value of the old graph: the same in the new one; kNone where it is gone
 };
 
 /// Fusions share no nodes. Values keep names and order. Throws Error(usage) if a fusion reads what is not there.
-Rewritten rewrite(const Graph& graph, std::span<const Fusion> fusions);
+Rewritten rewrite(const Graph& graph, std::span<const Fusion> fusions, std::span<const Repeat> repeats = {});
 
 /// What a pass asks of a graph before it moves a reader or removes a value.
 class Uses {
