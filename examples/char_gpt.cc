@@ -19,8 +19,11 @@ int main(int argc, char** argv) try {
   const i64 steps = argc > 2 ? std::atoll(argv[2]) : 2000;
   const u64 seed = argc > 3 ? std::strtoull(argv[3], nullptr, 10) : 1;
 
-  GraphBuilder b;  // what: a model, its loss, and AdamW over it
-  nn::Gpt model(b, {.vocabulary = text.vocabulary(), .context = kLength});
+  GraphBuilder b;        // what: a model, its loss, and AdamW over it
+  nn::GptConfig config;  // 4 layers of 4 heads, 128 wide
+  config.vocabulary = text.vocabulary();
+  config.context = kLength;
+  nn::Gpt model(b, config);
   const TensorSpec window{DType::i32, Layout::dense, {Dim(kBatch), Dim(kLength)}};
   const ValueId ids = b.input("ids", window), targets = b.input("targets", window);
   const ValueId step = b.state("step", {DType::i32, Layout::dense, {Dim(1)}});

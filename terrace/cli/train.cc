@@ -126,7 +126,7 @@ void show_plan(std::FILE* out, TrainingRun& run, const Machine& machine) {
   Trainer& t = run.trainer();
   const Bytes region = t.region_bytes(), live = t.live_bytes();
   fmt::print(out, "{} parameters, {}; {} steps of {} {}s\n", run.parameter_count(), run.task().describe_data(),
-             run.config().optimizer.steps, run.task().units() * run.config().parts, run.task().unit());
+             run.config().steps, run.task().units() * run.config().parts, run.task().unit());
   fmt::print(
       out,
       "memory planned {}: activations and gradients {}, of which {} live at once at most (packed within {:.1f} %)\n",
@@ -176,11 +176,11 @@ int train(const Args& args) {
     saved = run.steps_done();
     metrics.draw();
   };
-  while (run.steps_done() < c.optimizer.steps && !cancelled().load()) {
+  while (run.steps_done() < c.steps && !cancelled().load()) {
     s = run.step();
     seconds += s.seconds;
     ++steps;
-    const bool last = s.step == c.optimizer.steps;
+    const bool last = s.step == c.steps;
     Values values;
     if (run.evaluates() && (last || (c.evaluate_every > 0 && s.step % c.evaluate_every == 0))) {
       values = last_values = run.evaluate();
@@ -191,7 +191,7 @@ int train(const Args& args) {
       flush(out);
     }
     metrics.add(line_of(s, task, units, predicted, values), s.step, static_cast<double>(s.loss), values);
-    bar.show(static_cast<double>(s.step) / static_cast<double>(c.optimizer.steps),
+    bar.show(static_cast<double>(s.step) / static_cast<double>(c.steps),
              fmt::format("step {} loss {:.3f}", s.step, s.loss));
     if (last || (c.save_every > 0 && s.step % c.save_every == 0)) save();
   }
@@ -208,7 +208,7 @@ int train(const Args& args) {
   doc.add("region_bytes", run.trainer().region_bytes()).add("live_bytes", run.trainer().live_bytes());
   doc.add("weights_sha256", hash);
   write_document(args, doc);
-  if (run.steps_done() < c.optimizer.steps) {
+  if (run.steps_done() < c.steps) {
     say("terrace: interrupted after step {}; terrace train {} --resume goes on\n", run.steps_done(), origin);
     return exit_code(ErrorKind::interrupted);
   }

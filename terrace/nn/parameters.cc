@@ -77,54 +77,105 @@ Update renumbered(Update u, std::span<const ValueId> to) {
   return u;
 }
 
-Update add_adamw(GraphBuilder& b, const std::function<ValueId(i64)>& loss, i64 parts,
-                 std::span<const Parameter> parameters, ValueId step, const AdamW& o) {
-  Update u;
-  Attrs schedule;
-  schedule.ints = {o.warm_up, o.steps, 0, 0};
-  schedule.floats = {o.rate, o.least_rate, o.beta1, o.beta2};
-  u.rate = b.call(ops::learning_rate, {step}, schedule, "rate");
+namespace {
 
-  std::vector<ValueId> wrt, m, v, gradient(parameters.size(), kNone);
-  for (const Parameter& p : parameters) {
-    wrt.push_back(p.value);
-    for (auto* moments : {&m, &v}) {
-      const std::string name = (moments == &m ? "m." : "v.") + p.name;
-      moments->push_back(b.state(name, b.spec(p.value)));
-      u.moments.push_back({name, moments->back(), 0, 0, false});
+/// Adds the states that an optimizer keeps of a parameter, and its update.
+class Updater {
+ public:
+  Updater(GraphBuilder& b, std::span<const Parameter> parameters, Update& u, const Optimizer& o)
+      : b_(b), parameters_(parameters), u_(u), o_(o) {
+    for (const Parameter& p : parameters) {
+      kept_.emplace_back();
+      for (const char* kind : std::holds_alternative<AdamW>(o) ? std::span<const char* const>(kMoments)
+                                                               : std::span<const char* const>(kMoments).first(1)) {
+        const std::string name = kind + p.name;
+        kept_.back().push_back(b.state(name, b.spec(p.value)));
+        u.moments.push_back({name, kept_.back().back(), 0, 0, false});
+      }
     }
   }
-  const auto update = [&](std::size_t i, ValueId g) {
+  void update(std::size_t i, ValueId gradient) {
+    const std::vector<ValueId> next =
+        std::visit([&](const auto& o) { return apply(o, i, gradient, parameters_[i].name + "'"); }, o_);
+    u_.changed.insert(u_.changed.end(), next.begin(), next.end());
+  }
+
+ private:
+  static constexpr const char* kMoments[] = {"m.", "v."};
+
+  std::vector<ValueId> apply(const AdamW& o, std::size_t i, ValueId g, const std::string& name) {
     Attrs a;
-    a.floats = {o.beta1, o.beta2, o.eps, parameters[i].decays ? o.decay : 0};
-    const std::string name = parameters[i].name + "'";
-    const auto next = o.one_pass ? b.apply(ops::adamw, {wrt[i], m[i], v[i], g, u.rate}, a, name)
-                                 : adamw_in_parts(b, wrt[i], m[i], v[i], g, u.rate, a.floats, name);
-    u.changed.insert(u.changed.end(), next.begin(), next.end());
-  };
-  const bool at_once = parts == 1 && o.clip == 0;
+    a.floats = {o.beta1, o.beta2, o.eps, parameters_[i].decays ? o.decay : 0};
+    const ValueId w = parameters_[i].value, m = kept_[i][0], v = kept_[i][1];
+    return o.one_pass ? b_.apply(ops::adamw, {w, m, v, g, u_.rate}, a, name)
+                      : adamw_in_parts(b_, w, m, v, g, u_.rate, a.floats, name);
+  }
+  std::vector<ValueId> apply(const Sgd& o, std::size_t i, ValueId g, const std::string& name) {
+    Attrs a;
+    a.floats = {o.momentum, parameters_[i].decays ? o.decay : 0, 0, 0};
+    return b_.apply(ops::sgd, {parameters_[i].value, kept_[i][0], g, u_.rate}, a, name);
+  }
+
+  GraphBuilder& b_;
+  std::span<const Parameter> parameters_;
+  Update& u_;
+  const Optimizer& o_;
+  std::vector<std::vector<ValueId>> kept_;  ///< by parameter
+};
+
+Attrs schedule_of(const Optimizer& optimizer) {
+  Attrs a;
+  std::visit(
+      [&](const auto& o) {
+        a.ints = {o.warm_up, o.steps, 0, 0};
+        a.floats = {o.rate, o.least_rate, 0, 0};
+      },
+      optimizer);
+  if (const auto* o = std::get_if<AdamW>(&optimizer)) {
+    a.floats[2] = o->beta1;
+    a.floats[3] = o->beta2;
+  }
+  return a;
+}
+
+}  // namespace
+
+Update add_optimizer(GraphBuilder& b, const std::function<ValueId(i64)>& loss, i64 parts,
+                     std::span<const Parameter> parameters, ValueId step, const Optimizer& o) {
+  Update u;
+  u.rate = b.call(ops::learning_rate, {step}, schedule_of(o), "rate");
+  std::vector<ValueId> wrt, gradient(parameters.size(), kNone);
+  for (const Parameter& p : parameters) wrt.push_back(p.value);
+  Updater updater(b, parameters, u, o);
+  const double clip = std::visit([](const auto& x) { return x.clip; }, o);
+  const bool at_once = parts == 1 && clip == 0;
   for (i64 part = 0; part < parts; ++part) {
     ValueId mean = loss(part);
     if (parts > 1) mean = b.call(ops::scale, {mean}, with_floats(1 / static_cast<double>(parts)));
     const auto of_part = gradients(b, mean, wrt, [&](std::size_t i, ValueId g) {
-      if (at_once) update(i, g);
+      if (at_once) updater.update(i, g);
     });
     u.loss = part == 0 ? mean : b.call(ops::add, {u.loss, mean});
     for (std::size_t i = 0; i < wrt.size(); ++i)
       gradient[i] = part == 0 ? of_part[i] : b.call(ops::add, {gradient[i], of_part[i]});
   }
   if (!at_once) {
-    if (o.clip > 0) {
+    if (clip > 0) {
       for (ValueId g : gradient) {
         const ValueId s = b.call(ops::total, {b.call(ops::square_sums, {g})});
         u.squares = u.squares == kNone ? s : b.call(ops::add, {u.squares, s});
       }
-      u.rate = b.call(ops::clip, {u.rate, u.squares}, with_floats(o.clip), "clipped_rate");
+      u.rate = b.call(ops::clip, {u.rate, u.squares}, with_floats(clip), "clipped_rate");
     }
-    for (std::size_t i = 0; i < wrt.size(); ++i) update(i, gradient[i]);
+    for (std::size_t i = 0; i < wrt.size(); ++i) updater.update(i, gradient[i]);
   }
   u.changed.push_back(b.call(ops::advance, {step}, {}, "step'"));
   return u;
+}
+
+Update add_adamw(GraphBuilder& b, const std::function<ValueId(i64)>& loss, i64 parts,
+                 std::span<const Parameter> parameters, ValueId step, const AdamW& o) {
+  return add_optimizer(b, loss, parts, parameters, step, o);
 }
 
 }  // namespace terrace::nn

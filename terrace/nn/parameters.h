@@ -4,6 +4,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "terrace/graph/graph.h"
@@ -31,6 +32,16 @@ struct AdamW {
   bool one_pass = true;  ///< false: in parts, each a pass over memory, as frameworks without a fused kernel have it
 };
 
+/// Stochastic gradient descent with momentum (as torch.optim.SGD has it, without dampening), and the same schedule and
+/// clipping.
+struct Sgd {
+  double rate = 0.1, least_rate = 0.01;
+  double momentum = 0.9, decay = 0;  ///< decay is added to the gradient
+  double clip = 0;
+  i64 warm_up = 0, steps = 1000;
+};
+using Optimizer = std::variant<AdamW, Sgd>;
+
 /// What an optimizer added to a graph.
 struct Update {
   ValueId loss = kNone;          ///< f32 [1]: mean over all parts
@@ -47,6 +58,8 @@ std::vector<Parameter> renumbered(std::span<const Parameter> parameters, std::sp
 /// Appends gradients of `loss(part)` for part = 0 .. parts-1, averaged, and the update of every parameter. `step` is a
 /// state i32 [1] that is advanced. With several parts (gradient accumulation) each is a pass forward and back of its
 /// own.
+Update add_optimizer(GraphBuilder& b, const std::function<ValueId(i64 part)>& loss, i64 parts,
+                     std::span<const Parameter> parameters, ValueId step, const Optimizer& optimizer);
 Update add_adamw(GraphBuilder& b, const std::function<ValueId(i64 part)>& loss, i64 parts,
                  std::span<const Parameter> parameters, ValueId step, const AdamW& options);
 

@@ -5,6 +5,7 @@
 #include "terrace/core/error.h"
 #include "terrace/ops/fused.h"
 #include "terrace/ops/ops.h"
+#include "terrace/passes/recompute.h"
 
 namespace terrace::passes {
 namespace {
@@ -170,9 +171,13 @@ std::vector<Fusion> find_adamw(const Uses& u) {
 }
 
 constexpr Pass kPasses[] = {
-    {"residual_norm", "residual sums and norms in one pass over memory, and their gradients", find_residual_norm},
-    {"bias_activation", "biases and activations in one pass over memory, and their gradients", find_bias_activation},
-    {"adamw", "AdamW in one pass over memory", find_adamw},
+    {"residual_norm", "residual sums and norms in one pass over memory, and their gradients", find_residual_norm,
+     nullptr},
+    {"bias_activation", "biases and activations in one pass over memory, and their gradients", find_bias_activation,
+     nullptr},
+    {"adamw", "AdamW in one pass over memory", find_adamw, nullptr},
+    {"recompute", "activations and norms computed again in the backward pass rather than kept", nullptr,
+     find_recomputed},
 };
 
 }  // namespace
@@ -188,15 +193,17 @@ Rewritten fuse(const Graph& graph, std::span<const std::string> without, std::sp
         std::none_of(std::begin(kPasses), std::end(kPasses), [&](const Pass& p) { return p.name == name; })) {
       std::string names = "all";
       for (const Pass& p : kPasses) names.append(", ").append(p.name);
-      throw Error(ErrorKind::usage, "is no fusion", name, names);
+      throw Error(ErrorKind::usage, "is no pass", name, names);
     }
   Rewritten r = rewrite(graph, {});
   for (const Pass& p : kPasses) {
     if (left_out(p.name) || left_out("all")) continue;
     std::vector<ValueId> wanted;
     for (ValueId v : keep) wanted.push_back(r.value[v]);
-    const std::vector<Fusion> found = p.find(Uses(r.graph, wanted));
-    Rewritten next = rewrite(r.graph, found);
+    const Uses uses(r.graph, wanted);
+    const std::vector<Fusion> found = p.find ? p.find(uses) : std::vector<Fusion>{};
+    const std::vector<Repeat> repeats = p.repeat ? p.repeat(uses) : std::vector<Repeat>{};
+    Rewritten next = rewrite(r.graph, found, repeats);
     for (ValueId& v : r.value)
       if (v != kNone) v = next.value[v];
     r.graph = std::move(next.graph);

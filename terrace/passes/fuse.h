@@ -1,4 +1,5 @@
-// Fusions: nodes whose results go through memory to the next, replaced by one that keeps them in the cache.
+// Passes over a whole graph of training. Fusions: nodes whose results go through memory to the next, replaced by one
+// that keeps them in the cache.
 #pragma once
 
 #include <span>
@@ -12,7 +13,8 @@ namespace terrace::passes {
 
 struct Pass {
   std::string_view name, help;
-  std::vector<Fusion> (*find)(const Uses& uses);
+  std::vector<Fusion> (*find)(const Uses& uses);    ///< or null
+  std::vector<Repeat> (*repeat)(const Uses& uses);  ///< or null
 };
 
 /// In the order in which they run.
@@ -21,6 +23,7 @@ struct Pass {
 ///   bias_activation: add_row + relu, gelu or silu; the activation's gradient then begins from what add_row took, and
 ///     the sum is never written
 ///   adamw: the parts of nn::AdamW in elementary form
+///   recompute: see recompute.h
 std::span<const Pass> all();
 
 /// The graph after all passes but those named in `without` ("all": none run). Values in `keep`, and outputs, are there

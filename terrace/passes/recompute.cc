@@ -41,8 +41,8 @@ bool waits(const Uses& u, ValueId v, NodeId n) {
 
 }  // namespace
 
-Rewritten recompute(const Graph& graph, std::span<const ValueId> keep) {
-  const Uses u(graph, keep);
+std::vector<Repeat> find_recomputed(const Uses& u) {
+  const Graph& graph = u.graph();
   std::vector<Repeat> found;
   for (ValueId v = 0; v < graph.values().size(); ++v) {
     const Value& value = graph.value(v);
@@ -60,7 +60,7 @@ Rewritten recompute(const Graph& graph, std::span<const ValueId> keep) {
     if (std::all_of(r.inputs.begin(), r.inputs.end(), [&](ValueId in) { return waits(u, in, r.before); }))
       found.push_back(std::move(r));
   }
-  return rewrite(graph, {}, found);
+  return found;
 }
 
 }  // namespace terrace::passes

@@ -24,7 +24,6 @@ class GptTask : public TrainingTask {
   const char* unit() const override { return "token"; }
   i64 units() const override { return batch_ * length_; }
   std::string describe_data() const override;
-  Bytes data_bytes() const override { return data_.memory_bytes(); }
   io::Metadata metadata() const override;
 
  private:

@@ -24,7 +24,7 @@ class ImageTask : public TrainingTask {
   const char* unit() const override { return "image"; }
   i64 units() const override { return batch_; }
   std::string describe_data() const override;
-  Bytes data_bytes() const override { return data_->memory_bytes(); }
+  Bytes memory_bytes() const override { return data_->memory_bytes(); }
   io::Metadata metadata() const override;
 
  private:

@@ -120,30 +120,51 @@ void read_task(TableReader& root, const std::filesystem::path& folder, TrainConf
   data.finish();
 }
 
-void read_optimizer(TableReader t, TrainConfig& c) {
-  nn::AdamW& o = c.optimizer;
-  t.one_of("kind", {"adamw"}, "adamw");
-  o.rate = t.optional_number("rate").value_or(1e-3);
+/// What optimizers have in common.
+template <class O>
+void read_schedule(TableReader& t, O& o, double rate) {
+  o.rate = t.optional_number("rate").value_or(rate);
   o.least_rate = t.number_or_zero("least_rate", o.rate / 10);
-  o.beta1 = share(t, "beta1", 0.9, 1);
-  o.beta2 = share(t, "beta2", 0.99, 1);
-  o.eps = t.optional_number("eps").value_or(1e-8);
-  o.decay = t.number_or_zero("decay", 0.1);
   o.clip = t.number_or_zero("clip", 0);
   o.warm_up = whole_or_zero(t, "warm_up", 0, u64{1} << 31);
+}
+
+nn::Optimizer read_optimizer(TableReader t) {
+  nn::Optimizer read;
+  if (t.one_of("kind", {"adamw", "sgd"}, "adamw") == "adamw") {
+    nn::AdamW o;
+    read_schedule(t, o, 1e-3);
+    o.beta1 = share(t, "beta1", 0.9, 1);
+    o.beta2 = share(t, "beta2", 0.99, 1);
+    o.eps = t.optional_number("eps").value_or(1e-8);
+    o.decay = t.number_or_zero("decay", 0.1);
+    read = o;
+  } else {
+    nn::Sgd o;
+    read_schedule(t, o, 0.1);
+    o.momentum = share(t, "momentum", 0.9, 1);
+    o.decay = t.number_or_zero("decay", 0);
+    read = o;
+  }
   t.finish();
+  return read;
 }
 
 void read_run(TableReader t, const std::filesystem::path& folder, TrainConfig& c) {
   c.folder = (folder / t.text("folder")).string();
-  c.optimizer.steps = static_cast<i64>(t.count("steps", (u64{1} << 31) - 1));
+  c.steps = static_cast<i64>(t.count("steps", (u64{1} << 31) - 1));
   c.batch = whole(t, "batch", 12, 1 << 16);
   c.parts = whole(t, "accumulate", 1, 1024);
   c.seed = static_cast<u64>(whole_or_zero(t, "seed", 1, u64{1} << 53));
   c.evaluate_every = whole_or_zero(t, "evaluate_every", 250, u64{1} << 31);
   c.save_every = whole_or_zero(t, "save_every", 500, u64{1} << 31);
-  if (c.optimizer.warm_up >= c.optimizer.steps)
-    t.fail("are not more than the warm-up", "more steps, or a shorter optimizer.warm_up", "steps");
+  std::visit(
+      [&](auto& o) {
+        o.steps = c.steps;
+        if (o.warm_up >= o.steps)
+          t.fail("are not more than the warm-up", "more steps, or a shorter optimizer.warm_up", "steps");
+      },
+      c.optimizer);
   t.finish();
 }
 
@@ -156,7 +177,8 @@ TrainConfig parse_train_config(std::string_view text, const std::string& origin)
   try {
     TableReader root(toml::whole(text), "", origin, true);
     read_task(root, folder, c);
-    if (auto t = root.table("optimizer")) read_optimizer(*std::move(t), c);
+    c.optimizer = nn::AdamW{.beta2 = 0.99};
+    if (auto t = root.table("optimizer")) c.optimizer = read_optimizer(*std::move(t));
     read_run(section(root, "run"), folder, c);
     root.finish();
   } catch (const toml::SyntaxError& e) {

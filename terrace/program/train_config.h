@@ -36,9 +36,9 @@ struct TrainConfig {
   nn::VitConfig vit;  ///< of kind vit; the size of images is the data's
   ImageFiles images;  ///< paths from the configuration's folder
   Augmentation augmentation;
-  nn::AdamW optimizer;
+  nn::Optimizer optimizer;
   std::string folder;  ///< of the run, from the configuration's folder
-  i64 batch = 12, parts = 1;
+  i64 steps = 1000, batch = 12, parts = 1;
   i64 evaluate_every = 250, save_every = 500;
   u64 seed = 1;
   std::string origin;  ///< the configuration's path

@@ -35,7 +35,6 @@ Trainer::Trainer(Graph graph, const nn::Update& update, std::span<const nn::Para
   needs.graph = Bytes{graph.memory_bytes()};
   needs.data = options.data;
   needs.threads = options.threads;
-  needs.others = options.others;
   request.files = options.files;
   request.weights = options.weights;
   const TierId memory = machine.main_memory();

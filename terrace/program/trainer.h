@@ -21,7 +21,6 @@ struct TrainerOptions {
   std::vector<ValueId> evaluation{};
   std::vector<PlanFile> files{};     ///< that the graph's weights are read from, if it has any
   std::vector<Placement> weights{};  ///< Owner::file: where each of them lies
-  Bytes others{};                    ///< that the process holds besides: data, headers
 };
 
 /// A graph without symbols, whose states are parameters, moments and counts.

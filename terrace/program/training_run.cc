@@ -23,12 +23,12 @@ TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions opt
       bytes_.emplace_back(i.spec.bytes({}).count);
       options.data += i.spec.bytes({});
     }
-  options.data += task_->data_bytes();
+  options.data += task_->memory_bytes();
   const auto of_part = [&](i64 part) {
     return std::span<const ValueId>(inputs_).subspan(static_cast<std::size_t>(part) * batch.size(), batch.size());
   };
   if (task_->validation_batches() > 0) metrics_ = task_->evaluation(of_part(0));
-  update_ = nn::add_adamw(
+  update_ = nn::add_optimizer(
       b, [&](i64 part) { return task_->loss(of_part(part), count_); }, config_.parts, parameters_, count_,
       config_.optimizer);
   b.output(update_.loss);
@@ -43,7 +43,6 @@ TrainingRun::TrainingRun(TrainConfig config, Machine machine, TrainerOptions opt
     if (!disk) throw Error(ErrorKind::usage, "the machine has no persistent tier to read the model from", machine.name);
     options.weights = task_->weights(fused.graph, *disk);
   }
-  options.others = task_->memory_bytes();
   trainer_ = std::make_unique<Trainer>(std::move(fused.graph), update_, parameters_, std::move(machine), options);
 }
 
@@ -82,10 +81,14 @@ std::vector<io::CheckpointTensor> TrainingRun::tensors() const {
 
 /// What the numbers of a step depend on, besides the states.
 io::Metadata TrainingRun::metadata() const {
-  const nn::AdamW& o = config_.optimizer;
   io::Metadata all = task_->metadata();
-  all["optimizer"] = fmt::format("adamw rate {} least {} betas {} {} eps {} decay {} clip {} warm-up {} steps {}",
-                                 o.rate, o.least_rate, o.beta1, o.beta2, o.eps, o.decay, o.clip, o.warm_up, o.steps);
+  if (const auto* o = std::get_if<nn::AdamW>(&config_.optimizer))
+    all["optimizer"] =
+        fmt::format("adamw rate {} least {} betas {} {} eps {} decay {} clip {} warm-up {} steps {}", o->rate,
+                    o->least_rate, o->beta1, o->beta2, o->eps, o->decay, o->clip, o->warm_up, o->steps);
+  else if (const auto* s = std::get_if<nn::Sgd>(&config_.optimizer))
+    all["optimizer"] = fmt::format("sgd rate {} least {} momentum {} decay {} clip {} warm-up {} steps {}", s->rate,
+                                   s->least_rate, s->momentum, s->decay, s->clip, s->warm_up, s->steps);
   all["run"] = fmt::format("batch {} parts {} seed {}", config_.batch, config_.parts, config_.seed);
   return all;
 }

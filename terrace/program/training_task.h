@@ -57,8 +57,6 @@ class TrainingTask {
   virtual i64 units() const = 0;
   /// The data in words: "1115394 tokens of 65 kinds".
   virtual std::string describe_data() const = 0;
-  /// What the data take of the process's memory.
-  virtual Bytes data_bytes() const = 0;
   /// What the numbers of a step depend on besides states and optimizer, and what a reader of the checkpoint needs.
   virtual io::Metadata metadata() const = 0;
 };

@@ -318,7 +318,7 @@ inline void expect_formats(KernelFn fn, Order order, const std::string& formats,
     c.formats = formats;
     if (m * n * k > most) continue;
     c.tb = true;
-    m * n * k > 200000 ? expect_case(fn, order, c) : expect_turned(fn, order, c);  // the large one is slow
+    m* n* k > 200000 ? expect_case(fn, order, c) : expect_turned(fn, order, c);  // the large one is slow
   }
   for (const bool flat : {false, true}) {
     Case c{12, 24, 36, false, false, flat, {3}, {9, 5}};

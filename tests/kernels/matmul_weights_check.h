@@ -8,7 +8,8 @@
 namespace terrace::matmul_weights_check {
 
 using linear_check::blocks, linear_check::kF16, linear_check::Rows;
-using matmul_check::Case, matmul_check::How, matmul_check::Operands, matmul_check::same_bits, matmul_check::Tensor;
+using matmul_check::Case, matmul_check::How, matmul_check::Order, matmul_check::Operands, matmul_check::same_bits,
+    matmul_check::Tensor;
 
 /// The operands of a case whose b is a weight; o.b has the same numbers in floats.
 struct WeightOperands {
@@ -44,11 +45,11 @@ inline void expect_slices(KernelFn fn, WeightOperands& x, const Tensor& whole) {
   ASSERT_TRUE(same_bits(out.floats, whole.floats)) << "in slices";
 }
 
-inline void expect_case(KernelFn fn, bool fused, const Format& format, const Case& c) {
+inline void expect_case(KernelFn fn, Order order, const Format& format, const Case& c) {
   SCOPED_TRACE(matmul_check::describe(c));
   WeightOperands x(format, c);
   Tensor one = x.product(fn), reference = x.product(terrace::reference::matmul);
-  ASSERT_TRUE(same_bits(one.floats, matmul_check::in_stated_order(x.o, fused).floats)) << "not the stated order";
+  ASSERT_TRUE(same_bits(one.floats, matmul_check::in_stated_order(x.o, order).floats)) << "not the stated order";
   for (i64 i = 0; i < c.m; ++i)
     for (i64 j = 0; j < c.n; ++j) {
       double sum = 0;  // of what is added
@@ -63,7 +64,7 @@ inline void expect_case(KernelFn fn, bool fused, const Format& format, const Cas
 }
 
 /// x w^T and dy w, a transposed or not, around the sizes of tiles, panels, chunks and blocks.
-inline void expect_all(KernelFn fn, bool fused, const Format& format) {
+inline void expect_all(KernelFn fn, Order order, const Format& format) {
   for (const auto& [m, other, along] : {std::array<i64, 3>{1, 1, 32},
                                         {3, 7, 64},
                                         {5, 33, 96},
@@ -74,10 +75,10 @@ inline void expect_all(KernelFn fn, bool fused, const Format& format) {
                                         {70, 5, 544}})
     for (const bool ta : {false, true})
       for (const bool tb : {false, true})
-        expect_case(fn, fused, format, {m, tb ? other : along, tb ? along : other, ta, tb, true, {}, {3}});
+        expect_case(fn, order, format, {m, tb ? other : along, tb ? along : other, ta, tb, true, {}, {3}});
   if (format.layout != Layout::dense) return;
   for (const auto& [m, n, k] : {std::array<i64, 3>{1, 1, 1}, {4, 9, 33}, {7, 45, 70}, {3, 100, 385}})
-    for (const bool tb : {false, true}) expect_case(fn, fused, format, {m, n, k, false, tb, true, {}, {1}});
+    for (const bool tb : {false, true}) expect_case(fn, order, format, {m, n, k, false, tb, true, {}, {1}});
 }
 
 }  // namespace terrace::matmul_weights_check
