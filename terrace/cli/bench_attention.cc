@@ -141,11 +141,14 @@ class Attention {
 double in_mib(u64 bytes) { return static_cast<double>(bytes) / 1048576.0; }
 
 /// A row of the table and of the document: medians of counts are the counts.
-void add_row(std::FILE* out, Json& rows, const std::string& name, u64 bytes, u64 bound) {
+void add_row(std::FILE* out, Json& rows, const std::string& name, Traffic t, u64 batch, u64 bound) {
+  const u64 bytes = t.moved() * batch;
+  bound *= batch;
   fmt::print(out, "{:<28}{:>12.2f}{:>14.3f}\n", name, in_mib(bytes),
              static_cast<double>(bytes) / static_cast<double>(bound));
   Json r = Json::object();
   r.add("name", name).add("median", bytes).add("min", bytes).add("max", bytes).add("bound", bound).add("unit", "bytes");
+  r.add("missed", (t.fetched + t.claimed) * batch);
   rows.push(r);
 }
 
@@ -201,14 +204,13 @@ int bench_attention(const Args& args) {
       s.heads, s.head_size, s.length, s.batch, s.batch, s.causal ? ", causal" : "", human(cache), in_mib(least),
       "moved", "MiB", "x compulsory");
   Json rows = Json::array();
-  add_row(out, rows, "flash forward", flash.forward.total().moved() * batch, attention.compulsory_forward() * batch);
-  add_row(out, rows, "flash backward", flash.backward.total().moved() * batch, attention.compulsory_backward() * batch);
-  add_row(out, rows, "flash", flash.moved() * batch, least);
-  add_row(out, rows, "standard forward", standard.forward.total().moved() * batch,
-          attention.compulsory_forward() * batch);
-  add_row(out, rows, "standard backward", standard.backward.total().moved() * batch,
-          attention.compulsory_backward() * batch);
-  add_row(out, rows, "standard", standard.moved() * batch, least);
+  for (const auto& [name, counts] : {std::pair<std::string, const Counts&>{"flash", flash}, {"standard", standard}}) {
+    Traffic both = counts.forward.total();
+    both += counts.backward.total();
+    add_row(out, rows, name + " forward", counts.forward.total(), batch, attention.compulsory_forward());
+    add_row(out, rows, name + " backward", counts.backward.total(), batch, attention.compulsory_backward());
+    add_row(out, rows, name, both, batch, attention.compulsory());
+  }
   fmt::print(out, "\nstandard / flash {:.2f}\n\n{:<28}{:>12}{:>14}\n",
              static_cast<double>(standard.moved()) / static_cast<double>(flash.moved()), "flash, one element, MiB",
              "fetched", "written back");
