@@ -46,8 +46,7 @@ void build(TrainingGraph& t, GraphBuilder& b, Model model, const Shape& s) {
   nn::AdamW adamw;
   adamw.one_pass = false;
   t.update = nn::add_adamw(
-      b, [&](i64) { return nn::mean_cross_entropy(b, model.logits(t.inputs[0], step), t.inputs[1]); }, 1, t.parameters,
-      step, adamw);
+      b, [&](i64) { return model.loss(t.inputs[0], t.inputs[1], step, true); }, 1, t.parameters, step, adamw);
 }
 
 TrainingGraph build(const Shape& s) {

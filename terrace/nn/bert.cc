@@ -30,10 +30,10 @@ Bert::Bert(GraphBuilder& builder, const BertConfig& config)
   }
   head_ = layers_.linear("head", d, d, small, true);
   head_norm_ = layers_.norm("head.norm", d, eps);
-  output_bias_ = layers_.parameter("head.output_bias", {Dim(c_.vocabulary)}, 0, 0);
 }
 
-ValueId Bert::logits(ValueId ids, ValueId step) {
+/// What the output matrix is given.
+ValueId Bert::hidden(ValueId ids, ValueId step) {
   const ValueId places = b_.call(ops::take_rows, {places_, b_.call(ops::positions, {ids})});
   ValueId x = b_.call(ops::add, {b_.call(ops::take_rows, {table_, ids}), places});
   x = layers_.drop(layers_.apply(embedding_norm_, x, "embedding"), step);
@@ -50,8 +50,15 @@ ValueId Bert::logits(ValueId ids, ValueId step) {
     const ValueId down = layers_.drop(layers_.apply(p.down, f, name + "down"), step);
     x = layers_.apply(p.norm2, b_.call(ops::add, {x, down}), name + "norm_2");
   }
-  x = layers_.apply(head_norm_, b_.call(ops::gelu, {layers_.apply(head_, x, "head")}), "head.norm");
-  return layers_.apply(Linear{table_, output_bias_}, x, "logits");
+  return layers_.apply(head_norm_, b_.call(ops::gelu, {layers_.apply(head_, x, "head")}), "head.norm");
+}
+
+ValueId Bert::logits(ValueId ids, ValueId step) {
+  return layers_.apply(Linear{table_, kNone}, hidden(ids, step), "logits");
+}
+
+ValueId Bert::loss(ValueId ids, ValueId targets, ValueId step, bool trains) {
+  return linear_cross_entropy(b_, hidden(ids, step), table_, targets, {trains, trains});
 }
 
 }  // namespace terrace::nn

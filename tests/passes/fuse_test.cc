@@ -51,7 +51,7 @@ struct Model {
         b,
         [&](i64 part) {
           const auto i = static_cast<std::size_t>(2 * part);
-          return nn::mean_cross_entropy(b, model.logits(inputs[i], step), inputs[i + 1]);
+          return model.loss(inputs[i], inputs[i + 1], step, true);
         },
         parts, parameters, step, adamw);
     b.output(update.loss);
@@ -119,7 +119,7 @@ TEST(Fuse, FindsAllThereIs) {
   EXPECT_EQ(after["adamw"], parameters);
   for (const char* part : {"rescale", "blend", "add_square", "root", "descend"}) EXPECT_EQ(after[part], 0) << part;
   // The values that a trainer asks for by name.
-  for (const char* name : {"logits", "loss", "wte'", "h.0.ln_1.bias'.1", "step'"})
+  for (const char* name : {"loss", "d_logits", "wte'", "h.0.ln_1.bias'.1", "step'"})
     EXPECT_TRUE(m.graph.find_value(name)) << name;
 }
 

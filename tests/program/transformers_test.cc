@@ -60,7 +60,7 @@ std::vector<double> loss_and_gradients(const Config& config) {
   Model model(b, config);
   const TensorSpec spec{DType::i32, Layout::dense, {Dim(2), Dim(5)}};
   const ValueId ids = b.input("ids", spec), targets = b.input("targets", spec);
-  const ValueId loss = nn::mean_cross_entropy(b, model.logits(ids), targets);
+  const ValueId loss = model.loss(ids, targets, kNone, true);
   std::vector<ValueId> wrt;
   for (const nn::Parameter& p : model.parameters()) wrt.push_back(p.value);
   std::vector<ValueId> asked = gradients(b, loss, wrt);
