@@ -1,5 +1,7 @@
 #include "terrace/program/trainer.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <map>
 
@@ -46,6 +48,9 @@ Trainer::Trainer(Graph graph, const nn::Update& update, std::span<const nn::Para
 }
 
 void Trainer::start(u64 seed) {
+#ifdef __GLIBC__
+  ::malloc_trim(0);  // planning is over: what it held goes back before the arena is filled
+#endif
   program_->load({});
   for (const nn::Parameter& p : parameters_) nn::initialize(p, seed, values(p.value));
 }

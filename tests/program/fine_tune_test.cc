@@ -237,7 +237,7 @@ TEST_F(FineTune, RefusesWhatDoesNotBelongTogether) {
   refused(ErrorKind::usage, "neither", go("x.bin", {}));
   testing::write_tiny_llama(folder_ / "other.gguf", {.seed = 2});
   refused(ErrorKind::bad_file, "base.gguf", go("x.gguf", {folder_ / "other.gguf", true, DType::f16}));
-  refused(ErrorKind::bad_file, "base_sha256", [&] { open(config(lora(), "run", "other.gguf"))->resume(); });
+  refused(ErrorKind::bad_file, "base_name", [&] { open(config(lora(), "run", "other.gguf"))->resume(); });
   refused(ErrorKind::bad_file, "lora.alpha",
           [&] { open(config("[lora]\nrank = 4\nalpha = 9\ntargets = [\"q\", \"v\", \"down\"]\n"))->resume(); });
   refused(ErrorKind::bad_file, "lora_a",
@@ -255,6 +255,8 @@ TEST_F(FineTune, RefusesWhatDoesNotBelongTogether) {
   bytes[bytes.size() - 5000] ^= 1;
   std::ofstream(checkpoint("run"), std::ios::binary) << bytes;
   refused(ErrorKind::bad_file, "altered", [&] { open(config(lora()))->resume(); });
+  std::filesystem::rename(folder_ / "other.gguf", base());
+  refused(ErrorKind::bad_file, "base_sha256", [&] { open(config("", "full"))->resume(); });
 }
 
 TEST_F(FineTune, RefusesConfigurationsThatCannotBe) {
