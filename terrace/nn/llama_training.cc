@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "terrace/core/error.h"
+#include "terrace/nn/loss.h"
 #include "terrace/ops/ops.h"
 
 namespace terrace::nn {
@@ -158,6 +159,7 @@ ValueId TrainableLlama::block(ValueId x, ValueId angles, const Block& p, const s
   return b_.call(ops::add, {x, project(hidden, p.down, name + "down")}, {}, name + "residual");
 }
 
+/// ids [B, T] -> [B, T, width]: what the output matrix is multiplied with.
 ValueId TrainableLlama::hidden(ValueId ids) {
   ValueId x = in_type(b_.call(ops::take_rows, {table_, ids}, {}, "embedding_rows"));
   Attrs a;
@@ -169,5 +171,11 @@ ValueId TrainableLlama::hidden(ValueId ids) {
 }
 
 ValueId TrainableLlama::logits(ValueId ids) { return product(hidden(ids), output_, "logits"); }
+
+ValueId TrainableLlama::loss(ValueId ids, ValueId targets, bool trains) {
+  // Beside adapters logits would be a large part of the memory; cut anywhere, where the matrix has no gradient.
+  constexpr i64 kRows = 128;
+  return linear_cross_entropy(b_, hidden(ids), output_, targets, {trains, trains && !lora_, lora_ ? kRows : 0});
+}
 
 }  // namespace terrace::nn

@@ -31,20 +31,19 @@ struct LoraPlace {
 /// All of them, layer by layer. Error(usage) for unknown or repeated targets, and a rank beyond a matrix's.
 std::vector<LoraPlace> lora_places(const LlamaConfig& config, const Lora& lora);
 
-/// Declares its weights and parameters once; each call of hidden() adds a pass forward over them. With adapters the
-/// model's tensors are weights of the graph in the formats of the file, whose products take them as they lie; without,
-/// all are parameters: states in `dtype`, which whoever runs the graph fills.
+/// Declares its weights and parameters once; each call of logits() or loss() adds a pass forward over them. With
+/// adapters the model's tensors are weights of the graph in the formats of the file, whose products take them as they
+/// lie; without, all are parameters: states in `dtype`, which whoever runs the graph fills.
 class TrainableLlama {
  public:
   /// Errors as llama() and lora_places().
   TrainableLlama(GraphBuilder& builder, const LlamaConfig& config, const std::optional<Lora>& lora,
                  const SpecOf& spec_of, DType dtype = DType::f32);
-  /// ids i32 [B, T] -> [B, T, width]: what the output matrix is multiplied with.
-  ValueId hidden(ValueId ids);
   /// ids i32 [B, T] -> [B, T, vocabulary].
   ValueId logits(ValueId ids);
-  /// [vocabulary, width]; the table itself where the model has no other.
-  ValueId output_matrix() const { return output_; }
+  /// Mean cross-entropy [1] of those logits for targets i32 [B, T], without the logits being there whole; `trains`:
+  /// with gradients.
+  ValueId loss(ValueId ids, ValueId targets, bool trains);
   const std::vector<Parameter>& parameters() const { return parameters_; }
 
  private:
@@ -61,6 +60,7 @@ class TrainableLlama {
   ValueId product(ValueId x, ValueId w, const std::string& name);
   ValueId project(ValueId x, const Matrix& m, const std::string& name);
   ValueId norm(ValueId x, ValueId w, const std::string& name);
+  ValueId hidden(ValueId ids);
   ValueId block(ValueId x, ValueId angles, const Block& p, const std::string& name);
 
   GraphBuilder& b_;

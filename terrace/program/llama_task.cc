@@ -7,7 +7,6 @@
 
 #include "terrace/core/error.h"
 #include "terrace/io/sha256.h"
-#include "terrace/nn/loss.h"
 #include "terrace/program/tensor_floats.h"
 
 namespace terrace {
@@ -64,7 +63,6 @@ LlamaTask::LlamaTask(const TrainConfig& c)
 }
 
 std::vector<nn::Parameter> LlamaTask::declare(GraphBuilder& b) {
-  builder_ = &b;
   const nn::SpecOf specs = specs_of(file_);
   return model_.emplace(b, file_.config, lora_, specs).parameters();
 }
@@ -74,16 +72,11 @@ std::vector<BatchInput> LlamaTask::inputs() const {
   return {{"ids", window}, {"targets", window}};
 }
 
-ValueId LlamaTask::pass(std::span<const ValueId> batch, bool trains) {
-  nn::LinearCrossEntropy head;
-  head.x_trains = trains;
-  head.w_trains = trains && !lora_;
-  return nn::linear_cross_entropy(*builder_, model_->hidden(batch[0]), model_->output_matrix(), batch[1], head);
+ValueId LlamaTask::loss(std::span<const ValueId> batch, ValueId) { return model_->loss(batch[0], batch[1], true); }
+
+std::vector<Metric> LlamaTask::evaluation(std::span<const ValueId> batch) {
+  return {{"val_loss", model_->loss(batch[0], batch[1], false)}};
 }
-
-ValueId LlamaTask::loss(std::span<const ValueId> batch, ValueId) { return pass(batch, true); }
-
-std::vector<Metric> LlamaTask::evaluation(std::span<const ValueId> batch) { return {{"val_loss", pass(batch, false)}}; }
 
 std::vector<PlanFile> LlamaTask::files() const {
   if (!lora_) return {};

@@ -33,14 +33,12 @@ class LlamaTask : public TrainingTask {
   io::Metadata metadata() const override;
 
  private:
-  ValueId pass(std::span<const ValueId> batch, bool trains);
   Model file_;
   std::optional<nn::Lora> lora_;
   i64 batch_, length_;
   double validation_;
   TextData data_;
   std::string sha256_;
-  GraphBuilder* builder_ = nullptr;
   std::optional<nn::TrainableLlama> model_;
 };
 

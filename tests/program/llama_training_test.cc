@@ -204,8 +204,8 @@ TEST(TrainableLlama, GradientsOfAdaptersOnPackedWeights) {
   testing::GradientCheck c(3);
   nn::TrainableLlama model(c.b, tiniest(), lora, lookup(specs), DType::f64);
   for (const nn::Parameter& p : model.parameters()) c.wrt(p.value, 0.5);
-  const ValueId logits = model.logits(c.ids({Dim(2), Dim(3)}, 5));
-  c.expect_gradient(logits, 1e-6, [](const Value& v) { return bytes_of(v.name, v.spec); });
+  const ValueId ids = c.ids({Dim(2), Dim(3)}, 5), targets = c.ids({Dim(2), Dim(3)}, 5);
+  c.expect_gradient(model.loss(ids, targets, true), 1e-6, [](const Value& v) { return bytes_of(v.name, v.spec); });
 }
 
 TEST(TrainableLlama, GradientsOfAllParameters) {
