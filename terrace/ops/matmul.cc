@@ -32,7 +32,8 @@ std::vector<TensorSpec> infer(std::span<const TensorSpec> in, const Attrs& attrs
   const TensorSpec &a = in[0], &b = in[1];
   require(is_real(a), "needs dense numbers on the left");
   const auto is_short = [](const TensorSpec& t) { return is_dense(t, DType::f32) || is_dense(t, DType::bf16); };
-  const bool weight = a.dtype != DType::bf16 && b.dtype != DType::i32 && b.layout != Layout::q8a && attrs.ints[2] != 0;
+  const bool packed = b.layout != Layout::dense ? b.layout != Layout::q8a : b.dtype == DType::f16;
+  const bool weight = packed && a.dtype != DType::bf16 && attrs.ints[2] != 0;
   require((is_real(b) && a.dtype == b.dtype) || (is_short(a) && is_short(b)) || weight,
           "needs one type, f32 and bf16, or, flattened, a weight on the right");
   require(a.shape.rank >= 2 && b.shape.rank >= 2, "needs matrices");

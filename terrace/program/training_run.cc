@@ -173,15 +173,15 @@ bool all_finite(const TensorView& v) {
 }  // namespace
 
 /// A run is a function of its checkpoint: the same steps go wrong in the same place.
-std::string TrainingRun::first_bad_tensor(i64 step) {
+std::optional<std::string> TrainingRun::first_bad_tensor(i64 step) {
   saved_ > 0 ? resume() : start();
   const i64 first = steps_done();
   for (i64 done = first; done < step - 1; ++done) {
-    if (on_search && !on_search(done - first, step - first)) return "not looked for";
+    if (on_search && !on_search(done - first, step - first)) return std::nullopt;
     trainer_->step(bind(false, done));
   }
   if (const nn::Parameter* p = first_not_finite()) return fmt::format("{}, as step {} left it", p->name, step - 1);
-  std::string found = "none when the step was done again";
+  std::optional<std::string> found;
   trainer_->watch_step(bind(false, step - 1), [&](const Node& node, std::span<const TensorView> outputs) {
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       if (all_finite(outputs[i])) continue;
@@ -194,7 +194,8 @@ std::string TrainingRun::first_bad_tensor(i64 step) {
 }
 
 void TrainingRun::fail_not_a_number(i64 step) {
-  const std::string first = first_bad_tensor(step);
+  const nn::Parameter* p = first_not_finite();
+  const std::string first = first_bad_tensor(step).value_or(p != nullptr ? p->name : "not found");
   throw Error(
       ErrorKind::failure,
       fmt::format("step {}: the loss or its gradient is no number; the first tensor with such: {}", step, first),

@@ -54,7 +54,8 @@ class TrainingRun {
   std::vector<ValueId> states() const;
   io::Metadata metadata() const;
   const nn::Parameter* first_not_finite();
-  std::string first_bad_tensor(i64 step);
+  /// None if it was given up, or all are numbers when the step is done again.
+  std::optional<std::string> first_bad_tensor(i64 step);
   [[noreturn]] void fail_not_a_number(i64 step);
 
   TrainConfig config_;

@@ -57,7 +57,9 @@ struct Model {
     b.output(update.loss);
     graph = b.finish();
   }
-  void fuse(const Names& without) {
+  /// By the passes that fuse.
+  void fuse(Names without) {
+    without.push_back("recompute");
     passes::Rewritten r = passes::fuse(graph, without, update.changed);
     update = nn::renumbered(update, r.value);
     parameters = nn::renumbered(parameters, r.value);

@@ -75,7 +75,7 @@ namespace terrace {
   X(scatter_rows, "scatter_rows", "fiff")    \
   X(correct, "correct", "fif")               \
   X(cast_same, "cast", "ff")                 \
-  X(with_gradient, "with_gradient", "ffff")  \
+  X(with_gradient, "with_gradient", "")  \
   X(slice, "slice", "")                      \
   X(pad, "pad", "")                          \
   X(concat, "concat", "")                    \
