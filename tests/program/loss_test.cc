@@ -1,6 +1,7 @@
 // The loss over a vocabulary, without the logits ever being there whole.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <memory>
 #include <random>
 
@@ -9,6 +10,7 @@
 #include "terrace/core/error.h"
 #include "terrace/nn/loss.h"
 #include "terrace/ops/gradient.h"
+#include "terrace/ops/ops.h"
 #include "terrace/program/program.h"
 
 namespace terrace {
@@ -17,14 +19,17 @@ namespace {
 using testing::bytes_of;
 using testing::floats;
 
-/// Loss and gradients of a head alone, with `rows` of logits at once.
+/// Loss and gradients of a head alone, with `rows` of logits at once; `half`: of x rounded to bf16.
 struct Head {
-  Head(i64 rows, i64 batch, i64 length, i64 k, i64 v) {
+  Head(i64 rows, i64 batch, i64 length, i64 k, i64 v, bool half = false) {
     GraphBuilder b;
     const ValueId x = b.input("x", {DType::f32, Layout::dense, {Dim(batch), Dim(length), Dim(k)}});
     const ValueId w = b.input("w", {DType::f32, Layout::dense, {Dim(v), Dim(k)}});
     const ValueId targets = b.input("targets", {DType::i32, Layout::dense, {Dim(batch), Dim(length)}});
-    const ValueId loss = nn::linear_cross_entropy(b, x, w, targets, {true, true, rows});
+    Attrs to_bf16;
+    to_bf16.ints[0] = 1;
+    const ValueId hidden = half ? b.call(ops::cast, {x}, to_bf16) : x;
+    const ValueId loss = nn::linear_cross_entropy(b, hidden, w, targets, {true, true, rows});
     const ValueId wrt[] = {x, w};
     goals = gradients(b, loss, wrt);
     goals.push_back(loss);
@@ -67,6 +72,22 @@ TEST(LinearCrossEntropy, ChunksGiveTheBitsOfTheWhole) {
   const std::vector<float> elements = Head(320, 3, 320, 20, 70).run();              // sums cut elsewhere
   ASSERT_EQ(elements.size(), whole.size());
   for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR(elements[i], whole[i], 1e-6) << i;
+}
+
+TEST(LinearCrossEntropy, OfBf16) {
+  const std::vector<float> want = Head(1 << 20, 3, 320, 20, 70).run();
+  for (const i64 rows : {384, 1 << 20}) {
+    const std::vector<float> got = Head(rows, 3, 320, 20, 70, true).run();
+    ASSERT_EQ(got.size(), want.size());
+    EXPECT_NEAR(got.back(), want.back(), 1e-2 * want.back());
+    double off = 0, norm = 0;  // of the gradients
+    for (std::size_t i = 0; i + 1 < want.size(); ++i) {
+      off += std::pow(got[i] - want[i], 2);
+      norm += std::pow(want[i], 2);
+    }
+    EXPECT_LT(std::sqrt(off), 0.02 * std::sqrt(norm)) << rows;
+    EXPECT_GT(std::sqrt(off), 1e-4 * std::sqrt(norm)) << "nothing was rounded";
+  }
 }
 
 TEST(LinearCrossEntropy, LogitsAreNeverThereWhole) {

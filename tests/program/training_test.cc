@@ -206,17 +206,6 @@ TEST(Training, StepsInBf16AreTheInterpreters) {
   }
 }
 
-TEST(Training, Bf16IsRefusedOverOtherTypes) {
-  GraphBuilder b;
-  nn::GptConfig config = tiny();
-  config.precision = DType::bf16;
-  config.dtype = DType::f64;
-  EXPECT_THROW(nn::Gpt(b, config), Error);
-  config.precision = DType::f16;
-  config.dtype = DType::f32;
-  EXPECT_THROW(nn::Gpt(b, config), Error);
-}
-
 TEST(Training, UpdatesRunAsSoonAsTheyCan) {
   Step s(tiny(), {}, 1, 2, 5);
   PlanRequest request;
