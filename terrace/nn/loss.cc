@@ -112,6 +112,10 @@ ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets) {
   return b.call(ops::mean, {b.apply(ops::cross_entropy, {logits, targets}, {}, "loss_by_token")[0]}, {}, "loss");
 }
 
+ValueId accuracy(GraphBuilder& b, ValueId logits, ValueId targets) {
+  return b.call(ops::mean, {b.call(ops::correct, {logits, targets})}, {}, "accuracy");
+}
+
 ValueId linear_cross_entropy(GraphBuilder& b, ValueId x, ValueId w, ValueId targets, const LinearCrossEntropy& o) {
   return Chunks(b, x, w, targets, o).run();
 }

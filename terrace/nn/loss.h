@@ -7,6 +7,8 @@ namespace terrace::nn {
 
 /// Mean cross-entropy of logits [.., V] for targets i32 [..]: [1].
 ValueId mean_cross_entropy(GraphBuilder& b, ValueId logits, ValueId targets);
+/// The share of those targets whose logit is the largest: [1]. See ops::correct.
+ValueId accuracy(GraphBuilder& b, ValueId logits, ValueId targets);
 
 struct LinearCrossEntropy {
   bool x_trains = true, w_trains = true;  ///< whose gradients are wanted; neither: for evaluation

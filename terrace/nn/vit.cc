@@ -39,8 +39,4 @@ ValueId Vit::logits(ValueId images, ValueId step) {
   return l.apply(head_, b_.call(ops::mean_pool, {b_.call(ops::fold, {y}, grid)}, pool, "pooled"), "logits");
 }
 
-ValueId accuracy(GraphBuilder& b, ValueId logits, ValueId targets) {
-  return b.call(ops::mean, {b.call(ops::correct, {logits, targets})}, {}, "accuracy");
-}
-
 }  // namespace terrace::nn

@@ -32,7 +32,4 @@ class Vit {
   Norm last_norm_;
 };
 
-/// The share of rows of logits [.., V] whose largest is at the target i32 [..]: [1]. See ops::correct.
-ValueId accuracy(GraphBuilder& b, ValueId logits, ValueId targets);
-
 }  // namespace terrace::nn

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "terrace/core/error.h"
+#include "terrace/nn/loss.h"
 
 namespace terrace {
 namespace {

@@ -9,7 +9,7 @@
 #include "engine/gradient_check.h"
 #include "support/planning.h"
 #include "terrace/core/error.h"
-#include "terrace/nn/gpt.h"
+#include "terrace/nn/loss.h"
 #include "terrace/program/trainer.h"
 
 namespace terrace {

@@ -1,4 +1,4 @@
-// cross_entropy and its gradient; correct.
+// cross_entropy and its gradient; correct; with_gradient.
 #include <algorithm>
 #include <cmath>
 
