@@ -96,8 +96,7 @@ Measured summed_up(std::vector<ClassRow> of_steps) {
   return {of_steps[of_steps.size() / 2], of_steps.front().seconds, of_steps.back().seconds};
 }
 
-/// Classes, then the whole step.
-std::vector<Measured> measure(Trainer& trainer, const TrainingGraph& t, i64 repeats, const Roofline& roofline) {
+std::vector<Trace> run(Trainer& trainer, const TrainingGraph& t, i64 repeats) {
   std::vector<std::vector<i32>> tokens(2);
   std::vector<InputBinding> in;
   const i64 n = t.graph.value(t.inputs[0]).spec.rows({}) * t.graph.value(t.inputs[0]).spec.columns({});
@@ -106,15 +105,25 @@ std::vector<Measured> measure(Trainer& trainer, const TrainingGraph& t, i64 repe
       tokens[i].push_back(static_cast<i32>((j * 7919 + static_cast<i64>(i) * 104729) % t.vocabulary));
     in.push_back({t.inputs[i], std::as_bytes(std::span(tokens[i]))});
   }
-  const Trace predicted = trainer.prediction();
-  std::vector<std::vector<ClassRow>> by_class;
+  std::vector<Trace> traces;
   Bar bar("measuring");
   trainer.step(in);  // touches all memory
   for (i64 i = 0; i < repeats; ++i) {
     bar.show(static_cast<double>(i) / static_cast<double>(repeats));
     trainer.step(in);
-    std::vector<ClassRow> rows = class_table(t.graph, trainer.plan(), trainer.trace(), predicted, roofline);
-    ClassRow all{"step", 0, trainer.trace().totals.seconds, predicted.totals.seconds, 0, {}, 0};
+    traces.push_back(trainer.trace());
+  }
+  bar.clear();
+  return traces;
+}
+
+/// Classes, then the whole step.
+std::vector<Measured> by_class(const Trainer& trainer, const std::vector<Trace>& traces, const Trace& predicted,
+                               const Roofline& roofline) {
+  std::vector<std::vector<ClassRow>> classes;
+  for (const Trace& trace : traces) {
+    std::vector<ClassRow> rows = class_table(trainer.graph(), trainer.plan(), trace, predicted, roofline);
+    ClassRow all{"step", 0, trace.totals.seconds, predicted.totals.seconds, 0, {}, 0};
     for (const ClassRow& r : rows) {
       all.steps += r.steps;
       all.flops += r.flops;
@@ -122,12 +131,11 @@ std::vector<Measured> measure(Trainer& trainer, const TrainingGraph& t, i64 repe
       all.bound_seconds += r.bound_seconds;
     }
     rows.push_back(std::move(all));
-    by_class.resize(rows.size());
-    for (std::size_t c = 0; c < rows.size(); ++c) by_class[c].push_back(std::move(rows[c]));
+    classes.resize(rows.size());
+    for (std::size_t c = 0; c < rows.size(); ++c) classes[c].push_back(std::move(rows[c]));
   }
-  bar.clear();
   std::vector<Measured> all;
-  for (std::vector<ClassRow>& rows : by_class) all.push_back(summed_up(std::move(rows)));
+  for (std::vector<ClassRow>& rows : classes) all.push_back(summed_up(std::move(rows)));
   return all;
 }
 
@@ -175,22 +183,25 @@ int bench_step(const Args& args) {
   TrainingGraph t = build(s);
   const std::size_t nodes = t.graph.nodes().size();
   fuse(t, without);
-  const Roofline roofline = measure_roofline(options.threads, options.isa);
+  const Roofline before = measure_roofline(options.threads, options.isa);
   const Machine machine = machine_of(args);
   Trainer trainer(GraphBuilder(t.graph).finish(), t.update, t.parameters, machine, options);
   trainer.start(1);
+  const std::vector<Trace> traces = run(trainer, t, repeats);
+  const Peak peak = measure_peak();
+  const Roofline roofline = measure_roofline(options.threads, options.isa, before);
+  const std::vector<Measured> rows = by_class(trainer, traces, trainer.prediction(), roofline);
   std::FILE* out = text_stream(args);
   fmt::print(
       out,
-      "a training step: {}, {} layers, {:.1f} M parameters, batch {} of {} tokens, {} attention, dropout {}; {} nodes "
-      "fused to {}\n{} threads, {}; roofline: products {:.0f} GFLOP/s, memory {:.1f} GB/s; memory planned {}\n",
+      "a training step: {}, {} layers, {:.1f} M parameters, batch {} of {} tokens, {} attention, dropout {}; "
+      "{} nodes fused to {}\n{} threads, {}; roofline: products {:.0f} GFLOP/s, memory {:.1f} GB/s; memory planned "
+      "{}, peak {} ({})\n",
       kModels[s.model], s.layers, static_cast<double>(t.parameter_count) / 1e6, s.batch, s.length,
       kAttentions[s.attention == nn::AttentionKind::standard], s.dropout, nodes, t.graph.nodes().size(),
       options.threads, name_of(options.isa), roofline.peak.value / 1e9, roofline.bandwidth.value / 1e9,
-      human(trainer.plan().total_bytes(machine.main_memory())));
-  const std::vector<Measured> rows = measure(trainer, t, repeats, roofline);
+      human(trainer.plan().total_bytes(machine.main_memory())), human(peak.bytes), peak.source);
   print(out, rows);
-  const Peak peak = measure_peak();
   Json doc = document("bench", &machine);
   doc.add("what", "step").add("model", kModels[s.model]).add("layers", s.layers).add("length", s.length);
   doc.add("batch", s.batch).add("attention", kAttentions[s.attention == nn::AttentionKind::standard]);

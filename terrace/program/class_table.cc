@@ -49,13 +49,22 @@ double product_rate(probe::Team& team, Isa isa) {
   return best;
 }
 
+/// Of a Move its own, of a compute until the next one begins.
+double seconds_of(const Body& body, const Trace& trace, std::size_t i) {
+  const double start = trace.records[i].start;
+  if (body.steps[i].kind == StepKind::move) return trace.records[i].end - start;
+  for (std::size_t next = i + 1; next < body.steps.size(); ++next)
+    if (body.steps[next].kind == StepKind::compute) return trace.records[next].start - start;
+  return trace.totals.seconds - start;
+}
+
 }  // namespace
 
-Roofline measure_roofline(int threads, Isa isa) {
+Roofline measure_roofline(int threads, Isa isa, const Roofline& known) {
   probe::Team team(threads);
-  Roofline r;
-  r.peak = OpsPerSecond{product_rate(team, isa)};
-  const u64 each = u64{256} << 20;
+  Roofline r = known;
+  r.peak = std::max(r.peak, OpsPerSecond{product_rate(team, isa)});
+  const u64 each = u64{128} << 20;
   const probe::HugeBuffer buffer(each * static_cast<u64>(threads));
   for (int i = 0; i < 5; ++i)
     r.bandwidth = std::max(r.bandwidth, BytesPerSecond{probe::read_rate(team, threads, buffer, each, 0.1)});
@@ -68,7 +77,7 @@ std::vector<ClassRow> class_table(const Graph& graph, const Plan& plan, const Tr
   for (int c = 0; c < kClasses; ++c) by_class[static_cast<std::size_t>(c)].name = name_of(static_cast<OpClass>(c));
   by_class[kClasses].name = "move";
   const Body& body = plan.bodies[measured.body];
-  ClassRow rest{"between steps", 0, measured.totals.seconds, predicted.totals.seconds, 0, {}, 0};
+  ClassRow rest{"unaccounted", 0, measured.totals.seconds, predicted.totals.seconds, 0, {}, 0};
   for (std::size_t i = 0; i < body.steps.size(); ++i) {
     const Step& step = body.steps[i];
     const bool compute = step.kind == StepKind::compute;
@@ -77,8 +86,7 @@ std::vector<ClassRow> class_table(const Graph& graph, const Plan& plan, const Tr
     const StepWork work = step_work(graph, plan, body, step, body.typical);
     Bytes bytes;
     for (std::size_t t = 0; t < std::size(work.read); ++t) bytes += work.read[t] + work.written[t];
-    const double seconds = measured.records[i].end - measured.records[i].start;
-    const double told = predicted.records[i].end - predicted.records[i].start;
+    const double seconds = seconds_of(body, measured, i), told = seconds_of(body, predicted, i);
     ++row.steps;
     row.seconds += seconds;
     row.predicted_seconds += told;

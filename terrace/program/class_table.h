@@ -16,11 +16,12 @@ struct Roofline {
   OpsPerSecond peak;
   BytesPerSecond bandwidth;
 };
-/// The best of several measurements of each, in about a second.
-Roofline measure_roofline(int threads, Isa isa);
+/// The best of several measurements of each, in about a second. Others may keep a shared machine busy for longer:
+/// `known`, measured at another time, counts where it is better.
+Roofline measure_roofline(int threads, Isa isa, const Roofline& known = {});
 
 struct ClassRow {
-  std::string name;  ///< of the OpClass; "move" for Moves; "between steps" for what no step accounts for
+  std::string name;  ///< of the OpClass; "move" for Moves; "unaccounted" for what no step accounts for
   i64 steps = 0;
   double seconds = 0, predicted_seconds = 0;
   double flops = 0;
@@ -28,8 +29,9 @@ struct ClassRow {
   double bound_seconds = 0;  ///< sum over steps of max(flops / peak, bytes / bandwidth)
 };
 
-/// A row for each class that occurs, in the order of OpClass, then Moves, then the rest of the step's time. Times of a
-/// step are worker 0's. `predicted` is a trace of the same body.
+/// A row for each class that occurs, in the order of OpClass, then Moves, then the rest of the repetition's time. A
+/// compute's time runs until the next one begins, so that waiting for other workers is part of it. `predicted` is a
+/// trace of the same body.
 std::vector<ClassRow> class_table(const Graph& graph, const Plan& plan, const Trace& measured, const Trace& predicted,
                                   const Roofline& roofline);
 

@@ -35,7 +35,7 @@ TEST(ClassTable, SumsStepsByClass) {
   ASSERT_EQ(rows.size(), 3u);
   EXPECT_EQ(rows[0].name, "contraction");
   EXPECT_EQ(rows[1].name, "elementwise");
-  EXPECT_EQ(rows[2].name, "between steps");
+  EXPECT_EQ(rows[2].name, "unaccounted");
   EXPECT_EQ(rows[0].steps, 2);
   EXPECT_DOUBLE_EQ(rows[0].flops, 2 * 2.0 * m * n * k);
   EXPECT_EQ(rows[0].bytes.count, static_cast<u64>(2 * 4 * (m * k + n * k + m * n)));
