@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "terrace/core/error.h"
 #include "terrace/ops/ops.h"
@@ -13,23 +14,19 @@ namespace {
 
 constexpr int kClasses = static_cast<int>(OpClass::optimizer) + 1;
 
-/// Operations a second of square products whose operands stay in the caches.
-double product_rate(probe::Team& team, Isa isa) {
-  constexpr i64 kSide = 1024;
+/// The fastest of `tries` calls of an op's f32 kernel on the whole team, in seconds.
+double fastest(probe::Team& team, Isa isa, const OpDef& op, std::vector<TensorView>& views, const Attrs& attrs,
+               int tries) {
   const KernelTable kernels = cpu_kernels(isa);
-  const Kernel* kernel = kernels.find("matmul", std::vector<Format>(3), isa);
-  if (kernel == nullptr) throw Error(ErrorKind::failure, "there is no kernel for float products");
-  const TensorSpec spec{DType::f32, Layout::dense, {Dim(kSide), Dim(kSide)}};
-  const probe::HugeBuffer memory(3 * spec.bytes({}).count);
-  std::vector<TensorView> v;
-  for (u64 i = 0; i < 3; ++i) v.push_back(make_view(spec, memory.data() + i * spec.bytes({}).count, {}));
-  Attrs attrs;
-  attrs.ints = {0, 1, 1, 0};
-  const u64 scratch = ops::matmul.scratch({{v.data(), 2}, {v.data() + 2, 1}, attrs, {}}, team.size()).count;
+  const Kernel* kernel = kernels.find(op.name, std::vector<Format>(views.size()), isa);
+  if (kernel == nullptr) throw Error(ErrorKind::failure, "there is no kernel for floats", std::string(op.name));
+  const auto inputs = static_cast<std::size_t>(op.n_inputs);
+  const std::span<const TensorView> all(views);
+  const u64 scratch = op.scratch({all.first(inputs), all.subspan(inputs), attrs, {}}, team.size()).count;
   const probe::HugeBuffer room(scratch + 64);
   KernelArgs args;
-  args.in = v.data();
-  args.out = v.data() + 2;
+  args.in = views.data();
+  args.out = views.data() + inputs;
   args.ints = attrs.ints.data();
   args.floats = attrs.floats.data();
   args.scratch = room.data();
@@ -40,13 +37,41 @@ double product_rate(probe::Team& team, Isa isa) {
     mine.worker = worker;
     kernel->fn(mine);
   };
-  double best = 0;
-  for (int i = 0; i < 20; ++i) {
+  double best = INFINITY;
+  for (int i = 0; i < tries; ++i) {
     const double begin = probe::now();
     team.run(job);
-    best = std::max(best, 2.0 * kSide * kSide * kSide / (probe::now() - begin));
+    best = std::min(best, probe::now() - begin);
   }
   return best;
+}
+
+/// Operations a second of square products whose operands stay in the caches.
+double product_rate(probe::Team& team, Isa isa) {
+  constexpr i64 kSide = 1024;
+  const TensorSpec spec{DType::f32, Layout::dense, {Dim(kSide), Dim(kSide)}};
+  const u64 bytes = spec.bytes({}).count;
+  const probe::HugeBuffer memory(3 * bytes);
+  std::vector<TensorView> v;
+  for (u64 i = 0; i < 3; ++i) v.push_back(make_view(spec, memory.data() + i * bytes, {}));
+  Attrs attrs;
+  attrs.ints = {0, 1, 1, 0};
+  return 2.0 * kSide * kSide * kSide / fastest(team, isa, ops::matmul, v, attrs, 20);
+}
+
+/// Bytes a second of AdamW over `memory`: four streams are read and three written, which asks more of the memory than
+/// one that is read.
+double update_rate(probe::Team& team, Isa isa, const probe::HugeBuffer& memory) {
+  const u64 bytes = round_down(memory.size() / 4, 4096);
+  const TensorSpec spec{DType::f32, Layout::dense, {Dim(static_cast<i64>(bytes / 4))}};
+  float rate[4] = {1e-3f, 1, 1, 1};
+  std::vector<TensorView> v;
+  for (u64 i = 0; i < 4; ++i) v.push_back(make_view(spec, memory.data() + i * bytes, {}));
+  v.push_back(make_view({DType::f32, Layout::dense, {Dim(4)}}, reinterpret_cast<std::byte*>(rate), {}));
+  for (std::size_t i = 0; i < 3; ++i) v.push_back(TensorView(v[i]));
+  Attrs attrs;
+  attrs.floats = {0.9, 0.95, 1e-8, 0.1};
+  return 7 * static_cast<double>(bytes) / fastest(team, isa, ops::adamw, v, attrs, 10);
 }
 
 /// Of a Move its own, of a compute until the next one begins.
@@ -68,6 +93,7 @@ Roofline measure_roofline(int threads, Isa isa, const Roofline& known) {
   const probe::HugeBuffer buffer(each * static_cast<u64>(threads));
   for (int i = 0; i < 5; ++i)
     r.bandwidth = std::max(r.bandwidth, BytesPerSecond{probe::read_rate(team, threads, buffer, each, 0.1)});
+  r.bandwidth = std::max(r.bandwidth, BytesPerSecond{update_rate(team, isa, buffer)});
   return r;
 }
 

@@ -10,7 +10,8 @@
 
 namespace terrace {
 
-/// The two ceilings of this host: what float products of 1024 x 1024 matrices reach, and what reading memory does.
+/// The two ceilings of this host: what float products of 1024 x 1024 matrices reach, and what the better of reading
+/// memory and AdamW over it does.
 /// (Williams et al. 2009, doi 10.1145/1498765.1498785.)
 struct Roofline {
   OpsPerSecond peak;
