@@ -12,7 +12,7 @@ set_target_properties(terrace_options PROPERTIES EXPORT_NAME options)
 install(TARGETS terrace_options ${libraries} EXPORT Terrace ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT Terrace NAMESPACE Terrace:: FILE TerraceTargets.cmake DESTINATION ${package})
 install(DIRECTORY terrace DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN cli EXCLUDE)
-install(TARGETS terrace terrace-topology RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS terrace terrace-train terrace-topology RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY machines DESTINATION ${CMAKE_INSTALL_DATADIR}/terrace FILES_MATCHING PATTERN "*.toml")
 
 include(CMakePackageConfigHelpers)

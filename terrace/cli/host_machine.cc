@@ -112,23 +112,6 @@ std::string host_file() {
   return {};
 }
 
-Machine probe_now(const Args& args, const std::string& path, double seconds, bool show) {
-  ProbeOptions o;
-  o.path = path;
-  o.threads = threads_of(args);
-  o.isa = isa_of(args);
-  o.seconds_budget = seconds;
-  o.topology_program = program_folder() + "/terrace-topology";
-  if (show && bars()) o.progress = [](std::string_view what) { say("\r\033[Kprobing: {}", what); };
-  o.warn = [&](std::string_view what) {
-    say("{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n", o.progress ? "\r\033[K" : "",
-        what);
-  };
-  Machine m = probe_host(o, cpu_kernels(o.isa));
-  if (o.progress) say("\r\033[K");
-  return m;
-}
-
 bool save_host(const Machine& machine) {
   const std::string path = host_file();
   if (path.empty() || !make_folders(path)) return false;
@@ -152,9 +135,8 @@ void probe_if_unknown(const Args& args, const std::string& path) {
       if (doubtful && busy_now(0.2)) {  // no better figures to be had
         say("terrace: this machine was measured while it was busy, as it is now: times are too long\n");
       } else if (!saved || doubtful) {
-        say("terrace: measuring this machine {}, a few seconds; kept in {}\n",
-            doubtful ? "again, which was busy" : "once", host_file());
-        code = save_host(probe_now(args, path, 4, true)) ? 0 : 2;
+        say("terrace: measuring this machine {}, a few seconds\n", doubtful ? "again, which was busy" : "once");
+        code = measure_host(args, path) ? 0 : 2;
       }
     } catch (const std::exception& e) { say("terrace: the machine cannot be measured: {}\n", e.what()); }
     ::_exit(code);

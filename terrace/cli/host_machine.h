@@ -20,6 +20,9 @@ Isa isa_of(const Args& args);
 std::string host_file();
 /// Measures the host; `path` is on the file system to measure.
 Machine probe_now(const Args& args, const std::string& path, double seconds, bool show);
+/// The same, kept where host_file() says; false if it cannot be kept. In `terrace` this ends in another program, whose
+/// exit code says so: to be called in a child.
+bool measure_host(const Args& args, const std::string& path);
 /// Writes the description where host_file() says; false if that cannot be done.
 bool save_host(const Machine& machine);
 

@@ -59,11 +59,12 @@ int dispatch(int argc, char** argv) {
     fmt::print("terrace {}\n", kVersion);
     return 0;
   }
+  const Verb& verb = verb_named(first == "help" ? argv[2] : argv[1]);
+  hand_over(verb, argv);
   if (first == "help") {
-    std::fputs(help_of(verb_named(argv[2])).c_str(), stdout);
+    std::fputs(help_of(verb).c_str(), stdout);
     return 0;
   }
-  const Verb& verb = verb_named(argv[1]);
   const Args args(verb, argc - 1, argv + 1);
   if (args.has("help")) {
     std::fputs(help_of(verb).c_str(), stdout);

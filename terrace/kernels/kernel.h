@@ -63,11 +63,18 @@ class KernelTable {
 };
 
 void register_reference(KernelTable& table);
+/// Of the ops that inference has.
+void register_reference_inference(KernelTable& table);
+void register_inference(KernelTable& table, Isa isa);
 void register_portable(KernelTable& table);
 void register_avx2(KernelTable& table);
 void register_avx512(KernelTable& table);
 void register_avx512_bf16(KernelTable& table);
 /// Reference, portable, and what the processor supports up to `isa`.
 KernelTable cpu_kernels(Isa isa);
+/// Those without the kernels of training: a program that names no others does not carry them, which counts against the
+/// budget of what it runs.
+KernelTable inference_kernels(Isa isa);
+using KernelsFn = KernelTable (*)(Isa);
 
 }  // namespace terrace

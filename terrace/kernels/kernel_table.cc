@@ -58,4 +58,13 @@ KernelTable cpu_kernels(Isa isa) {
   return table;
 }
 
+KernelTable inference_kernels(Isa isa) {
+  KernelTable table;
+  const Isa top = std::min(isa, best_isa());
+  register_reference_inference(table);
+  for (const Isa i : {Isa::portable, Isa::avx2, Isa::avx512})
+    if (top >= i) register_inference(table, i);
+  return table;
+}
+
 }  // namespace terrace

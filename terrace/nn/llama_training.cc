@@ -119,11 +119,17 @@ ValueId TrainableLlama::in_type(ValueId v) {
   return b_.call(ops::cast, {v}, a);
 }
 
+/// What products take: packed weights as they lie, other numbers in the type that is computed in.
+ValueId TrainableLlama::factor(ValueId w) {
+  const TensorSpec& s = b_.spec(w);
+  return s.layout == Layout::dense && s.dtype != DType::f16 ? in_type(w) : w;
+}
+
 /// x w^T.
 ValueId TrainableLlama::product(ValueId x, ValueId w, const std::string& name) {
   Attrs a;
   a.ints = {0, 1, 1, 0};
-  return b_.call(ops::matmul, {x, w}, a, name);
+  return b_.call(ops::matmul, {x, factor(w)}, a, name);
 }
 
 ValueId TrainableLlama::project(ValueId x, const Matrix& m, const std::string& name) {
@@ -175,7 +181,7 @@ ValueId TrainableLlama::logits(ValueId ids) { return product(hidden(ids), output
 ValueId TrainableLlama::loss(ValueId ids, ValueId targets, bool trains) {
   // Beside adapters logits would be a large part of the memory; cut anywhere, where the matrix has no gradient.
   constexpr i64 kRows = 128;
-  return linear_cross_entropy(b_, hidden(ids), output_, targets, {trains, trains && !lora_, lora_ ? kRows : 0});
+  return linear_cross_entropy(b_, hidden(ids), factor(output_), targets, {trains, trains && !lora_, lora_ ? kRows : 0});
 }
 
 }  // namespace terrace::nn

@@ -57,6 +57,7 @@ class TrainableLlama {
   ValueId tensor(const std::string& name, Shape shape);
   Matrix matrix(const std::string& name, i64 rows, i64 columns);
   ValueId in_type(ValueId v);
+  ValueId factor(ValueId w);
   ValueId product(ValueId x, ValueId w, const std::string& name);
   ValueId project(ValueId x, const Matrix& m, const std::string& name);
   ValueId norm(ValueId x, ValueId w, const std::string& name);

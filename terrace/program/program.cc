@@ -10,11 +10,12 @@
 
 namespace terrace {
 
-Program::Program(Graph graph, Machine machine, Plan plan, const std::vector<Placement>& weights, Isa isa)
+Program::Program(Graph graph, Machine machine, Plan plan, const std::vector<Placement>& weights, Isa isa,
+                 KernelsFn kernels)
     : graph_(std::make_unique<Graph>(std::move(graph))),
       machine_(std::make_unique<Machine>(std::move(machine))),
       plan_(std::make_unique<Plan>(std::move(plan))),
-      kernels_(std::make_unique<KernelTable>(cpu_kernels(isa))) {
+      kernels_(std::make_unique<KernelTable>(kernels(isa))) {
   verify_or_throw(*graph_, *machine_, *plan_, weights);
 }
 
@@ -67,10 +68,9 @@ const Trace& Program::predict(std::string_view body, std::span<const i64> symbol
 
 void Program::reset_prediction() { sim_.reset(); }
 
-Program compile(Graph graph, Machine machine, const PlanRequest& request) {
-  const KernelTable kernels = cpu_kernels(request.isa);
-  Plan plan = make_plan(graph, machine, kernels, request);
-  return Program(std::move(graph), std::move(machine), std::move(plan), request.weights, request.isa);
+Program compile(Graph graph, Machine machine, const PlanRequest& request, KernelsFn kernels) {
+  Plan plan = make_plan(graph, machine, kernels(request.isa), request);
+  return Program(std::move(graph), std::move(machine), std::move(plan), request.weights, request.isa, kernels);
 }
 
 }  // namespace terrace

@@ -15,7 +15,8 @@ namespace terrace {
 class Program {
  public:
   /// `plan` must pass verify for this graph; throws Error(failure) otherwise.
-  Program(Graph graph, Machine machine, Plan plan, const std::vector<Placement>& weights, Isa isa);
+  Program(Graph graph, Machine machine, Plan plan, const std::vector<Placement>& weights, Isa isa,
+          KernelsFn kernels = cpu_kernels);
 
   const Graph& graph() const { return *graph_; }
   const Machine& machine() const { return *machine_; }
@@ -53,6 +54,6 @@ class Program {
 };
 
 /// Plans, verifies. Throws as make_plan does.
-Program compile(Graph graph, Machine machine, const PlanRequest& request);
+Program compile(Graph graph, Machine machine, const PlanRequest& request, KernelsFn kernels = cpu_kernels);
 
 }  // namespace terrace

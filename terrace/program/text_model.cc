@@ -161,8 +161,8 @@ TextModel::TextModel(const TextOptions& options, Machine machine)
       throw Error(ErrorKind::usage, fmt::format("the plan reads {} files, a model is one", o.plan->files.size()),
                   "--plan", "plan again for this model");
     o.plan->files[0].path = m.model.file.path();  // never another one, whatever the plan says
-    m.program =
-        std::make_unique<Program>(std::move(graph), std::move(machine), std::move(*o.plan), request.weights, o.isa);
+    m.program = std::make_unique<Program>(std::move(graph), std::move(machine), std::move(*o.plan), request.weights,
+                                          o.isa, inference_kernels);
     o.plan.reset();
   } else {
     if (o.budget) request.budget.push_back({memory, *o.budget});
@@ -170,7 +170,7 @@ TextModel::TextModel(const TextOptions& options, Machine machine)
     request.files.push_back({m.model.file.path(), Bytes{m.model.file.size()}});
     request.threads = o.threads;
     request.isa = o.isa;
-    m.program = std::make_unique<Program>(compile(std::move(graph), std::move(machine), request));
+    m.program = std::make_unique<Program>(compile(std::move(graph), std::move(machine), request, inference_kernels));
   }
   const u32 prompt = m.program->plan().find_body("prompt");
   if (prompt != kNone) m.chunk = m.program->plan().bodies[prompt].symbols[static_cast<std::size_t>(m.n)].hi;

@@ -45,15 +45,21 @@ void register_cpu_kernels(KernelTable& table, Isa isa, const KernelFn (&fns)[kCp
         isa::append_rows_f16, isa::append_rows_q8_0, isa::attention_f16, isa::attention_f32, isa::attention_q8_0 \
   }
 
-void register_portable(KernelTable& table) {
+namespace {
+void add_portable(KernelTable& table) {
   register_cpu_kernels(table, Isa::portable, TERRACE_LIST(portable));
   add(table, "append_rows", ".f32", {kF32, kF32, kF32}, Isa::portable, portable::append_rows_f32);
   add(table, "take_rows", "", {}, Isa::portable, portable::take_rows);
   add(table, "last_rows", "", {}, Isa::portable, portable::last_rows);
   add(table, "dequantize", "", {}, Isa::portable, portable::dequantize);
   add(table, "rope_angles", "", {}, Isa::portable, portable::rope_angles);
-  add(table, "positions", "", {}, Isa::portable, portable::positions);
   register_linear_portable(table);
+}
+}  // namespace
+
+void register_portable(KernelTable& table) {
+  add_portable(table);
+  add(table, "positions", "", {}, Isa::portable, portable::positions);
   register_flash_portable(table);
   register_matmul_portable(table);
   register_matmul_weights_portable(table);
@@ -61,17 +67,26 @@ void register_portable(KernelTable& table) {
 }
 
 #if defined(__x86_64__)
+void register_inference(KernelTable& table, Isa isa) {
+  if (isa == Isa::portable) add_portable(table);
+  if (isa == Isa::avx2) {
+    register_cpu_kernels(table, Isa::avx2, TERRACE_LIST(avx2));
+    register_linear_avx2(table);
+  }
+  if (isa == Isa::avx512) {
+    register_cpu_kernels(table, Isa::avx512, TERRACE_LIST(avx512));
+    register_linear_avx512(table);
+  }
+}
 void register_avx2(KernelTable& table) {
-  register_cpu_kernels(table, Isa::avx2, TERRACE_LIST(avx2));
-  register_linear_avx2(table);
+  register_inference(table, Isa::avx2);
   register_flash_avx2(table);
   register_matmul_avx2(table);
   register_matmul_weights_avx2(table);
   register_training_avx2(table);
 }
 void register_avx512(KernelTable& table) {
-  register_cpu_kernels(table, Isa::avx512, TERRACE_LIST(avx512));
-  register_linear_avx512(table);
+  register_inference(table, Isa::avx512);
   register_flash_avx512(table);
   register_matmul_avx512(table);
   register_matmul_weights_avx512(table);
@@ -82,6 +97,9 @@ void register_avx512_bf16(KernelTable& table) {
   register_matmul_avx512_bf16(table);
 }
 #else
+void register_inference(KernelTable& table, Isa isa) {
+  if (isa == Isa::portable) add_portable(table);
+}
 void register_avx2(KernelTable&) {}
 void register_avx512(KernelTable&) {}
 void register_avx512_bf16(KernelTable&) {}

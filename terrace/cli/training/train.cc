@@ -6,13 +6,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "terrace/cli/curve_svg.h"
 #include "terrace/cli/host_machine.h"
 #include "terrace/cli/json.h"
 #include "terrace/cli/peak.h"
 #include "terrace/cli/session.h"
 #include "terrace/cli/signals.h"
 #include "terrace/cli/term.h"
+#include "terrace/cli/training/curve_svg.h"
 #include "terrace/cli/verb.h"
 #include "terrace/core/error.h"
 #include "terrace/program/training_run.h"
@@ -220,7 +220,7 @@ constexpr const char* kFlags[] = {"resume", "budget", "threads", "machine", "isa
 }  // namespace
 
 const Verb kTrain = {"train",
-                     "train a model as a configuration says",
+                     kTrainHelp,
                      "CONFIG.toml [FLAGS]",
                      "  terrace train examples/char_gpt.toml\n"
                      "  terrace train examples/char_gpt.toml --resume\n",

@@ -35,7 +35,7 @@ constexpr const char* kFlags[] = {"out", "base", "merge", "type"};
 }  // namespace
 
 const Verb kExport = {"export",
-                      "write what a training run made for other programs",
+                      kExportHelp,
                       "CHECKPOINT --out FILE.safetensors|FILE.gguf [FLAGS]",
                       "  terrace export runs/char_gpt/checkpoint.safetensors --out char_gpt.safetensors\n"
                       "  terrace export runs/lora/checkpoint.safetensors --base model.gguf --merge --out adapted.gguf\n"

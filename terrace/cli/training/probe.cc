@@ -10,9 +10,28 @@
 #include "terrace/machine/cost.h"
 #include "terrace/machine/toml.h"
 #include "terrace/program/bound.h"
+#include "terrace/program/probe.h"
 #include "terrace/program/topo.h"
 
 namespace terrace::cli {
+
+Machine probe_now(const Args& args, const std::string& path, double seconds, bool show) {
+  ProbeOptions o;
+  o.path = path;
+  o.threads = threads_of(args);
+  o.isa = isa_of(args);
+  o.seconds_budget = seconds;
+  o.topology_program = program_folder() + "/terrace-topology";
+  if (show && bars()) o.progress = [](std::string_view what) { say("\r\033[Kprobing: {}", what); };
+  o.warn = [&](std::string_view what) {
+    say("{}terrace: {}: the rates are too low; run terrace probe again when it is idle\n", o.progress ? "\r\033[K" : "",
+        what);
+  };
+  Machine m = probe_host(o, cpu_kernels(o.isa));
+  if (o.progress) say("\r\033[K");
+  return m;
+}
+
 namespace {
 
 /// What --rates reads, and the machine whole.
@@ -100,7 +119,7 @@ constexpr const char* kFlags[] = {"path", "out", "seconds", "threads", "isa"};
 
 const Verb kProbe = {
     "probe",
-    "measure this machine and keep its description",
+    kProbeHelp,
     "[PATH] [FLAGS]",
     "  terrace probe model.gguf            # and the file system it is on\n"
     "  terrace probe --path . --out host.toml\n"

@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
-#include "terrace/cli/bench.h"
 #include "terrace/cli/host_machine.h"
 #include "terrace/cli/peak.h"
 #include "terrace/cli/session.h"
 #include "terrace/cli/term.h"
+#include "terrace/cli/training/bench.h"
 #include "terrace/core/error.h"
 #include "terrace/nn/bert.h"
 #include "terrace/nn/gpt.h"

@@ -1,5 +1,5 @@
 // terrace bench WHAT: measurements.
-#include "terrace/cli/bench.h"
+#include "terrace/cli/training/bench.h"
 
 #include <fmt/format.h>
 
@@ -24,7 +24,7 @@ constexpr const char* kFlags[] = {"heads",   "length",  "head-size", "batch",   
 }  // namespace
 
 const Verb kBench = {"bench",
-                     "measure: the bytes that attention moves across a cache; where a training step's time goes",
+                     kBenchHelp,
                      "attention|step [FLAGS]",
                      "  terrace bench attention --cache 1MiB\n"
                      "  terrace bench attention --heads 12 --length 2048 --causal --out attention.svg\n"

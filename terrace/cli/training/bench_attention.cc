@@ -6,12 +6,12 @@
 #include <cstdlib>
 #include <memory>
 
-#include "terrace/cli/bench.h"
-#include "terrace/cli/curve_svg.h"
 #include "terrace/cli/json.h"
 #include "terrace/cli/session.h"
 #include "terrace/cli/signals.h"
 #include "terrace/cli/term.h"
+#include "terrace/cli/training/bench.h"
+#include "terrace/cli/training/curve_svg.h"
 #include "terrace/core/error.h"
 #include "terrace/kernels/cpu/flash.h"
 #include "terrace/kernels/cpu/ledger.h"

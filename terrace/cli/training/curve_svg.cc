@@ -1,4 +1,4 @@
-#include "terrace/cli/curve_svg.h"
+#include "terrace/cli/training/curve_svg.h"
 
 #include <fmt/format.h>
 
