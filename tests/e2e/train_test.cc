@@ -85,6 +85,19 @@ TEST_F(Train, LeavesMetricsACurveAndACheckpoint) {
   refused(2, {"there is a run in this folder", "--resume"});
 }
 
+TEST_F(Train, FusionsChangeNoBit) {
+  const Outcome fused = run();
+  ASSERT_EQ(fused.code, 0) << fused.err;
+  std::filesystem::remove_all(folder_ / "run");
+  std::vector<std::string> w = words(false);
+  w.insert(w.end(), {"--no-fuse", "all"});
+  const Outcome plain = testing::tool(folder_, w);
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  EXPECT_EQ(plain.json["weights_sha256"], fused.json["weights_sha256"]);
+  w.back() = "everything";
+  EXPECT_EQ(testing::tool(folder_, w).code, 2);
+}
+
 TEST_F(Train, RunContinuesATextWithWhatWasTrained) {
   change("steps = 60", "steps = 200");
   ASSERT_EQ(run().code, 0);
