@@ -49,7 +49,7 @@ std::string letters_to_hex(std::string_view letters) {
 GptModel::GptModel(const std::string& path, Machine machine, int threads, Isa isa) {
   const io::Checkpoint checkpoint(path);
   if (checkpoint.metadata("model") == "llama")
-    throw Error(ErrorKind::usage, "is what a model file was trained to: no model by itself", path,
+    throw Error(ErrorKind::bad_file, "is what a model file was trained to: no model by itself", path,
                 "terrace export --base MODEL.gguf --merge --out ADAPTED.gguf makes one that runs");
   if (checkpoint.metadata("model") != "gpt")
     throw Error(ErrorKind::usage,
