@@ -312,6 +312,7 @@ inline void expect_formats(KernelFn fn, Order order, const std::string& formats,
                                 {3, 50, 768},
                                 {20, 33, 769},
                                 {2, 5, 1601},
+                                {17, 3, 800},
                                 {16, 1100, 9},
                                 {460, 33, 800}}) {
     Case c{m, n, k, false, false, false, {}, {3}};
