@@ -8,6 +8,7 @@
 #include "terrace/core/error.h"
 #include "terrace/io/checkpoint.h"
 #include "terrace/program/reserve.h"
+#include "terrace/program/token_cache.h"
 
 namespace terrace {
 namespace {
@@ -55,8 +56,16 @@ GptModel::GptModel(const std::string& path, Machine machine, int threads, Isa is
     throw Error(ErrorKind::usage,
                 fmt::format("holds a model of kind \"{}\", which makes no text", checkpoint.metadata("model")), path,
                 "a checkpoint of kind \"gpt\"");
-  letters_ = letters_of(checkpoint);
-  config_.vocabulary = static_cast<i64>(letters_.size());
+  if (const auto file = checkpoint.file().metadata("tokenizer")) {
+    const io::GgufFile tokenizer{std::string(*file)};
+    if (tokenizer_sha256(tokenizer) != checkpoint.metadata("tokenizer_sha256"))
+      throw Error(ErrorKind::bad_file, "has another tokenizer than the model was trained with", std::string(*file));
+    tokenizer_ = std::make_unique<io::Tokenizer>(tokenizer);
+    config_.vocabulary = tokenizer_->size();
+  } else {
+    letters_ = letters_of(checkpoint);
+    config_.vocabulary = static_cast<i64>(letters_.size());
+  }
   config_.layers = number_of(checkpoint, "layers", 1024);
   config_.width = number_of(checkpoint, "width", 1 << 16);
   config_.heads = number_of(checkpoint, "heads", 1024);
@@ -101,7 +110,12 @@ GptModel::GptModel(const std::string& path, Machine machine, int threads, Isa is
   }
 }
 
+std::string GptModel::piece(i32 token) const {
+  return tokenizer_ ? tokenizer_->piece(token) : std::string(1, letters_[static_cast<std::size_t>(token)]);
+}
+
 std::vector<i32> GptModel::encode(std::string_view text) const {
+  if (tokenizer_) return tokenizer_->encode(text, false);
   std::vector<i32> ids;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const std::size_t id = letters_.find(text[i]);

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "terrace/io/tokenizer.h"
 #include "terrace/nn/gpt.h"
 #include "terrace/program/program.h"
 #include "terrace/program/sampler.h"
@@ -19,14 +20,16 @@ std::string letters_to_hex(std::string_view letters);
 
 class GptModel {
  public:
-  /// Reads weights and vocabulary. Error(bad_file) for what is no checkpoint of a model known here, or an altered one.
+  /// Reads weights and vocabulary. Error(bad_file) for what is no checkpoint of a model known here, or an altered one,
+  /// and if the file with its tokenizer is not where it was, or has another.
   GptModel(const std::string& checkpoint, Machine machine, int threads, Isa isa);
 
   const nn::GptConfig& config() const { return config_; }
   Program& program() { return *program_; }
   /// Error(usage) naming the first byte that the training text did not have.
   std::vector<i32> encode(std::string_view text) const;
-  char letter(i32 token) const { return letters_[static_cast<std::size_t>(token)]; }
+  /// The bytes of a token.
+  std::string piece(i32 token) const;
 
   /// Up to `count` tokens after the prompt, each told to `on_token` (false: stop). Where the context is full, its later
   /// half becomes the prompt. Returns false if `cancel` was set.
@@ -37,7 +40,8 @@ class GptModel {
 
  private:
   nn::GptConfig config_;
-  std::string letters_;
+  std::string letters_;  ///< the byte of each token, or
+  std::unique_ptr<io::Tokenizer> tokenizer_;
   std::unique_ptr<Program> program_;
   ValueId ids_ = kNone, logits_ = kNone;
 };

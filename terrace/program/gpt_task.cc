@@ -2,14 +2,26 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "terrace/core/error.h"
+#include "terrace/io/gguf.h"
 #include "terrace/program/gpt_model.h"
+#include "terrace/program/token_cache.h"
 
 namespace terrace {
 namespace {
 
 std::span<i32> ids_of(std::span<std::byte> bytes) {
   return {reinterpret_cast<i32*>(bytes.data()), bytes.size() / sizeof(i32)};
+}
+
+/// `sha256` becomes the tokenizer's, if there is one.
+TextData data_of(const TrainConfig& c, std::string& sha256) {
+  if (c.text.tokenizer.empty()) return TextData(c.text.path, c.text.characters, c.text.validation, c.gpt.context);
+  const TokenCache tokens = encoded(c.text.path, io::GgufFile(c.text.tokenizer), c.folder + "/text.tokens");
+  sha256 = tokens.tokenizer_sha256;
+  return TextData(tokens, c.text.validation, c.gpt.context);
 }
 
 }  // namespace
@@ -19,7 +31,8 @@ GptTask::GptTask(const TrainConfig& c)
       batch_(c.batch),
       length_(c.gpt.context),
       validation_(c.text.validation),
-      data_(c.text.path, c.text.characters, c.text.validation, c.gpt.context) {
+      tokenizer_(c.text.tokenizer.empty() ? "" : std::filesystem::absolute(c.text.tokenizer).string()),
+      data_(data_of(c, tokenizer_sha256_)) {
   config_.vocabulary = data_.vocabulary();
   if (validation_ > 0 && data_.validation_windows() < batch_)
     throw Error(ErrorKind::bad_file,
@@ -58,7 +71,7 @@ std::string GptTask::describe_data() const {
 }
 
 io::Metadata GptTask::metadata() const {
-  return {
+  io::Metadata m = {
       {"model", "gpt"},
       {"layers", std::to_string(config_.layers)},
       {"width", std::to_string(config_.width)},
@@ -66,9 +79,16 @@ io::Metadata GptTask::metadata() const {
       {"context", std::to_string(config_.context)},
       {"dropout", fmt::format("{}", config_.dropout)},
       {"precision", config_.precision == DType::bf16 ? "bf16" : "f32"},
-      {"letters", letters_to_hex(data_.letters())},
+      {"vocabulary", std::to_string(config_.vocabulary)},
       {"data", fmt::format("tokens {} validation {}", data_.tokens(), validation_)},
   };
+  if (tokenizer_.empty()) {
+    m["letters"] = letters_to_hex(data_.letters());
+  } else {
+    m["tokenizer"] = tokenizer_;
+    m["tokenizer_sha256"] = tokenizer_sha256_;
+  }
+  return m;
 }
 
 }  // namespace terrace

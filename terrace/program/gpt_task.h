@@ -1,4 +1,4 @@
-// A GPT on a text of bytes or characters.
+// A GPT on a text of bytes, characters or a tokenizer's tokens.
 #pragma once
 
 #include <optional>
@@ -30,6 +30,7 @@ class GptTask : public TrainingTask {
   nn::GptConfig config_;
   i64 batch_, length_;
   double validation_;
+  std::string tokenizer_, tokenizer_sha256_;  ///< path; both empty for bytes and characters
   TextData data_;
   std::optional<nn::Gpt> model_;
 };

@@ -22,9 +22,6 @@ TextData data_of(const TrainConfig& c, const Model& model) {
         ErrorKind::usage,
         fmt::format("windows of {} tokens are beyond the model's context of {}", c.base.length, model.config.context),
         c.origin, "a smaller model.context");
-  std::error_code error;
-  std::filesystem::create_directories(c.folder, error);
-  if (error) throw Error(ErrorKind::failure, "cannot be made: " + error.message(), c.folder);
   const TokenCache tokens = encoded(c.text.path, model.file, c.folder + "/text.tokens");
   if (tokens.vocabulary > model.config.vocabulary)
     throw Error(

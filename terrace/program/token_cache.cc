@@ -60,17 +60,6 @@ std::string hash_of(io::WindowedFile& file, u64 begin, u64 end) {
   return hash.hex();
 }
 
-/// Of all that the file says of its tokenizer.
-std::string hash_of_tokenizer(const io::GgufFile& model) {
-  io::Sha256 hash;
-  for (const io::GgufEntry& e : model.entries()) {
-    if (!e.key.starts_with("tokenizer.")) continue;
-    hash.update(std::as_bytes(std::span(e.key)));
-    each_piece(model.file(), e.offset, e.offset + e.bytes, [&](std::span<const std::byte> part) { hash.update(part); });
-  }
-  return hash.hex();
-}
-
 /// Whether the file is a whole cache of this text and tokenizer; then `h` is its header.
 bool is_cache(const std::string& path, Header& h) {
   std::error_code none;
@@ -133,21 +122,34 @@ std::size_t last_cut(std::string_view text) {
   return 0;
 }
 
+std::string tokenizer_sha256(const io::GgufFile& model) {
+  io::Sha256 hash;
+  for (const io::GgufEntry& e : model.entries()) {
+    if (!e.key.starts_with("tokenizer.")) continue;
+    hash.update(std::as_bytes(std::span(e.key)));
+    each_piece(model.file(), e.offset, e.offset + e.bytes, [&](std::span<const std::byte> part) { hash.update(part); });
+  }
+  return hash.hex();
+}
+
 TokenCache encoded(const std::string& path, const io::GgufFile& model, const std::string& cache) {
   io::WindowedFile text(path, kPiece);
   if (text.size() == 0) throw Error(ErrorKind::bad_file, "is empty", path, "give a text");
   Header h;
   h.text = hash_of(text, 0, text.size());
-  h.tokenizer = hash_of_tokenizer(model);
+  h.tokenizer = tokenizer_sha256(model);
   const io::GgufEntry* tokens = model.find("tokenizer.ggml.tokens");
   h.vocabulary = tokens ? tokens->count : 0;
   h.width = h.vocabulary <= (1 << 16) ? 2 : 4;
   if (!is_cache(cache, h)) {
+    std::error_code error;
+    std::filesystem::create_directories(std::filesystem::path(cache).parent_path(), error);
+    if (error) throw Error(ErrorKind::failure, "cannot be made: " + error.message(), cache);
     h.count = 0;
     encode(text, io::Tokenizer(model), cache, h);
     text.check_unchanged();
   }
-  return {cache, h.width, static_cast<i64>(h.count), static_cast<i64>(h.vocabulary)};
+  return {cache, h.width, static_cast<i64>(h.count), static_cast<i64>(h.vocabulary), h.tokenizer};
 }
 
 }  // namespace terrace

@@ -72,14 +72,17 @@ BaseModel read_base(TableReader& t, TableReader* lora, const std::filesystem::pa
   return m;
 }
 
-/// `tokenizer`: the model brings one, and nothing else will do.
-TextSource read_text(TableReader& t, const std::filesystem::path& folder, bool tokenizer) {
+/// `own`: the model brings a tokenizer, and nothing else will do.
+TextSource read_text(TableReader& t, const std::filesystem::path& folder, bool own) {
   TextSource text;
   text.path = (folder / t.text("text")).string();
-  if (tokenizer)
+  if (own) {
     t.one_of("tokens", {"tokenizer"}, "tokenizer");
-  else
-    text.characters = t.one_of("tokens", {"characters", "bytes"}, "characters") == "characters";
+  } else {
+    const std::string tokens = t.one_of("tokens", {"characters", "bytes", "tokenizer"}, "characters");
+    text.characters = tokens == "characters";
+    if (tokens == "tokenizer") text.tokenizer = (folder / t.text("tokenizer")).string();
+  }
   text.validation = share(t, "validation", 0.1, 0.9);
   return text;
 }

@@ -16,6 +16,7 @@ namespace terrace {
 struct TextSource {
   std::string path;         ///< from the configuration's folder
   bool characters = true;   ///< a token for each byte that occurs; else for each byte. Not with a tokenizer
+  std::string tokenizer;    ///< path of a GGUF file whose tokenizer cuts it; empty: bytes or characters
   double validation = 0.1;  ///< share of the text, at its end
 };
 

@@ -204,6 +204,41 @@ TEST_F(Train, BadConfigurationsAndTexts) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run"));
 }
 
+TEST_F(Train, TextsThatATokenizerCuts) {
+  const std::string vocabulary = TERRACE_TEST_DATA "/tokenizer/smollm-vocab.gguf";
+  std::filesystem::copy_file(vocabulary, folder_ / "words.gguf");
+  change("text = \"text\"", "text = \"text\"\ntokens = \"tokenizer\"\ntokenizer = \"words.gguf\"");
+  change("steps = 60", "steps = 8");
+  const Outcome o = run();
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NEAR(metrics()[0]["loss"].get<double>(), std::log(49152), 0.1);
+  EXPECT_LT(o.json["loss"].get<double>(), std::log(49152) - 0.5);
+  const auto sample = [&] {
+    return testing::tool(folder_, {"run", checkpoint(), "--prompt", "Rice grew", "--max-tokens", "4"});
+  };
+  const Outcome text = sample();
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_EQ(text.json["output_ids"].size(), 4u);
+  EXPECT_FALSE(text.json["text"].get<std::string>().empty());
+  refused(2, {"there is a run in this folder"});
+  std::filesystem::copy_file(TERRACE_TEST_DATA "/tokenizer/ggml-vocab-gpt-2.gguf", folder_ / "words.gguf",
+                             std::filesystem::copy_options::overwrite_existing);
+  EXPECT_EQ(sample().code, 4);
+  std::filesystem::remove(folder_ / "words.gguf");
+  EXPECT_EQ(sample().code, 4);
+}
+
+TEST_F(Train, BySgd) {
+  change("rate = 1e-2\n", "kind = \"sgd\"\nrate = 0.3\nmomentum = 0.5\n");
+  const Outcome o = run();
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_LT(o.json["val_loss"].get<double>(), metrics()[0]["loss"].get<double>() - 0.5);
+  change("momentum = 0.5", "momentum = 0.6");
+  refused(4, {"another configuration", "momentum"}, true);
+  change("momentum = 0.6", "beta1 = 0.5");
+  refused(4, {"beta1"}, true);
+}
+
 TEST_F(Train, ALossThatIsNoNumberStopsIt) {
   change("steps = 60", "steps = 8");
   ASSERT_EQ(run().code, 0);

@@ -41,8 +41,9 @@ int run_checkpoint(const Args& args, const std::string& path) {
       ids, args.integer("max-tokens", 256, 1, i64{1} << 30), sampler,
       [&](i32 id) {
         made.push_back(id);
-        text.push_back(model.letter(id));
-        stream.write(std::string_view(text).substr(text.size() - 1));
+        const std::string piece = model.piece(id);
+        text += piece;
+        stream.write(piece);
         return true;
       },
       &cancelled());
@@ -51,8 +52,7 @@ int run_checkpoint(const Args& args, const std::string& path) {
   flush(out);
   const double seconds = seconds_now() - begin;
   const Peak peak = measure_peak();
-  say("\n{} characters in {}, peak memory {} ({})\n", made.size(), human_seconds(seconds), human(peak.bytes),
-      peak.source);
+  say("\n{} tokens in {}, peak memory {} ({})\n", made.size(), human_seconds(seconds), human(peak.bytes), peak.source);
   Json doc = document("run", &model.program().machine(), sampler.seed);
   doc.add("prompt_ids", ids_json(ids)).add("output_ids", ids_json(made)).add("text", text);
   doc.add("seconds", seconds).add("peak_bytes", peak.bytes).add("peak_source", peak.source).add("enforced", false);
