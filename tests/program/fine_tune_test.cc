@@ -237,7 +237,9 @@ TEST_F(FineTune, RefusesWhatDoesNotBelongTogether) {
   refused(ErrorKind::usage, "neither", go("x.bin", {}));
   testing::write_tiny_llama(folder_ / "other.gguf", {.seed = 2});
   refused(ErrorKind::bad_file, "base.gguf", go("x.gguf", {folder_ / "other.gguf", true, DType::f16}));
-  refused(ErrorKind::bad_file, "base_name", [&] { open(config(lora(), "run", "other.gguf"))->resume(); });
+  refused(ErrorKind::bad_file, "base_sha256", [&] { open(config(lora(), "run", "other.gguf"))->resume(); });
+  std::filesystem::copy_file(base(), folder_ / "moved.gguf");
+  open(config(lora(), "run", "moved.gguf"))->resume();  // the same file under another name
   refused(ErrorKind::bad_file, "lora.alpha",
           [&] { open(config("[lora]\nrank = 4\nalpha = 9\ntargets = [\"q\", \"v\", \"down\"]\n"))->resume(); });
   refused(ErrorKind::bad_file, "lora_a",
