@@ -1,5 +1,6 @@
 // attention_once none|forward|backward HEADS LENGTH: the AVX2 kernel of flash attention, once, for
 // scripts/try_cachegrind.sh. "none" sets up the same operands, and runs nothing.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
