@@ -12,8 +12,10 @@ void add_kernels(KernelTable& table, Isa isa, const ListedKernel* list, int coun
     }
     std::string name = list[i].op;
     const std::string_view all = list[i].formats;
-    const std::string_view kind = all.front() == 'h' ? "bf16" : all.back() == 'h' ? "to_bf16" : "from_bf16";
-    if (bf16) name.append(".").append(spelled ? all : kind);
+    if (bf16) {
+      const std::string_view kind = all.front() == 'h' ? "bf16" : all.back() == 'h' ? "to_bf16" : "from_bf16";
+      name.append(".").append(spelled ? all : kind);
+    }
     name.append(".").append(name_of(isa));
     table.add({list[i].op, std::move(formats), isa, list[i].fn, std::move(name)});
   }
