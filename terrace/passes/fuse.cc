@@ -170,19 +170,20 @@ std::vector<Fusion> find_adamw(const Uses& u) {
   return found;
 }
 
+struct Pass {
+  std::string_view name;
+  std::vector<Fusion> (*find)(const Uses& uses);    ///< or null
+  std::vector<Repeat> (*repeat)(const Uses& uses);  ///< or null
+};
+
 constexpr Pass kPasses[] = {
-    {"residual_norm", "residual sums and norms in one pass over memory, and their gradients", find_residual_norm,
-     nullptr},
-    {"bias_activation", "biases and activations in one pass over memory, and their gradients", find_bias_activation,
-     nullptr},
-    {"adamw", "AdamW in one pass over memory", find_adamw, nullptr},
-    {"recompute", "activations and norms computed again in the backward pass rather than kept", nullptr,
-     find_recomputed},
+    {"residual_norm", find_residual_norm, nullptr},
+    {"bias_activation", find_bias_activation, nullptr},
+    {"adamw", find_adamw, nullptr},
+    {"recompute", nullptr, find_recomputed},
 };
 
 }  // namespace
-
-std::span<const Pass> all() { return kPasses; }
 
 Rewritten fuse(const Graph& graph, std::span<const std::string> without, std::span<const ValueId> keep) {
   const auto left_out = [&](std::string_view name) {

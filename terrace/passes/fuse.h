@@ -4,28 +4,19 @@
 
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "terrace/passes/rewrite.h"
 
 namespace terrace::passes {
 
-struct Pass {
-  std::string_view name, help;
-  std::vector<Fusion> (*find)(const Uses& uses);    ///< or null
-  std::vector<Repeat> (*repeat)(const Uses& uses);  ///< or null
-};
-
-/// In the order in which they run.
+/// In the order in which passes run:
 ///   residual_norm: add + layer_norm or rms_norm (+ norm_stats of the backward pass); norm_grad + add of the residual's
 ///     gradient
 ///   bias_activation: add_row + relu, gelu or silu; the activation's gradient then begins from what add_row took, and
 ///     the sum is never written
 ///   adamw: the parts of nn::AdamW in elementary form
 ///   recompute: see recompute.h
-std::span<const Pass> all();
-
+///
 /// The graph after all passes but those named in `without` ("all": none run). Values in `keep`, and outputs, are there
 /// afterwards. Throws Error(usage) for a name that is no pass.
 Rewritten fuse(const Graph& graph, std::span<const std::string> without, std::span<const ValueId> keep);

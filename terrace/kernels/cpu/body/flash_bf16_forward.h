@@ -35,14 +35,7 @@ inline void soften_slots(const HalfForwardBlock<S>& w, float scale, i64 r, i64 i
     m = V::max(x, m);
   }
   const float top = V::top(m);
-  if (top != w.top[i]) {
-    float shrink[V::kLanes];
-    V::store(shrink, exp2_of(V::sub(V::set(w.top[i]), V::set(top))));
-    w.weight[i] *= shrink[0];
-    for (i64 e = 0; e < size; e += V::kLanes)
-      V::store(w.sums.vector(i, e), V::mul(V::load(w.sums.vector(i, e)), V::set(shrink[0])));
-    w.top[i] = top;
-  }
+  raise_top(w, i, top, size);
   F sum[2] = {V::set(0), V::set(0)};
   for (i64 c = 0; c < columns; c += kStep) {
     F x[S::kEntries];

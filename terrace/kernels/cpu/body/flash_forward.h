@@ -30,6 +30,17 @@ struct ForwardBlock {
   }
 };
 
+/// `top` is the largest score of query i now: weight and sums so far are brought to it.
+inline void raise_top(const ForwardBlock& w, i64 i, float top, i64 size) {
+  if (top == w.top[i]) return;
+  float shrink[V::kLanes];
+  V::store(shrink, exp2_of(V::sub(V::set(w.top[i]), V::set(top))));
+  w.weight[i] *= shrink[0];
+  for (i64 e = 0; e < size; e += V::kLanes)
+    V::store(w.sums.vector(i, e), V::mul(V::load(w.sums.vector(i, e)), V::set(shrink[0])));
+  w.top[i] = top;
+}
+
 /// `count` scores of row r of a tile to exponentials; maximum, weight and sums of query i brought up to date.
 inline void soften_row(const ForwardBlock& w, i64 r, i64 i, i64 count, i64 size) {
   F m = V::set(w.top[i]);
@@ -41,14 +52,7 @@ inline void soften_row(const ForwardBlock& w, i64 r, i64 i, i64 count, i64 size)
     m = V::max(x, m);
   }
   const float top = V::top(m);
-  if (top != w.top[i]) {
-    float shrink[V::kLanes];
-    V::store(shrink, exp2_of(V::sub(V::set(w.top[i]), V::set(top))));
-    w.weight[i] *= shrink[0];
-    for (i64 e = 0; e < size; e += V::kLanes)
-      V::store(w.sums.vector(i, e), V::mul(V::load(w.sums.vector(i, e)), V::set(shrink[0])));
-    w.top[i] = top;
-  }
+  raise_top(w, i, top, size);
   F even = V::set(0), odd = V::set(0);
   const auto soften = [top](float* p) {
     const F x = exp2_of(V::sub(V::load(p), V::set(top)));
